@@ -1,0 +1,177 @@
+"""Tells where a result breaks a promise by itself: states, answers, failures, receipts, counts, usage. Knows no events."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from motet.model import reason
+from motet.model.outcome import Failure, Outcome, StopKind
+from motet.model.result import GroupResult, RunResult, Stats
+from motet.model.state import ENDS, State
+from motet.model.usage import NONE, Usage
+from motet.testing._history import runner, seat_path
+
+TOLERANCE: Final = 1e-3
+"""Seconds by which sums of times may differ from what they are compared with."""
+
+_OF_STARTED_MEMBERS: Final = frozenset(
+    {
+        reason.AGENT_FAILED,
+        reason.OUTPUT_INVALID,
+        reason.NO_SUCCESSFUL_RESULTS,
+        reason.NO_MAJORITY,
+        reason.AGGREGATION_FAILED,
+        reason.GROUP_FAILED,
+    }
+)
+"""A skipped member cannot have these; every other reason is the engine's or a guard's."""
+
+_COUNTED: Final = {
+    "succeeded": State.SUCCEEDED,
+    "failed": State.FAILED,
+    "timed_out": State.TIMED_OUT,
+    "cancelled": State.CANCELLED,
+    "skipped": State.SKIPPED,
+}
+
+
+def result_problems(result: RunResult) -> Iterator[str]:
+    """What is wrong with the result of a run."""
+    for group in result.groups:
+        yield from group_problems(group, "")
+    if result.state not in ENDS or result.state is State.SKIPPED:
+        yield f"run: its state is {result.state}, which is no end of a run"
+    if result.succeeded is not all(group.state is State.SUCCEEDED for group in result.groups):
+        yield f"run: it is {result.state}, its groups are {', '.join(group.state for group in result.groups)}"
+    if result.succeeded and result.output is None:
+        yield "run: it is SUCCEEDED and has no output"
+    yield from _failure_problems("run", result.state, result.failure)
+    yield from _times("run", elapsed=result.elapsed)
+    names = [group.name for group in result.groups]
+    if len(set(names)) != len(names):
+        yield f"run: group names repeat: {', '.join(names)}"
+    if result.usage != _sum(group.usage for group in result.groups):
+        yield "run: its usage is not the sum over its groups"
+    yield from _stats_problems("run", result.stats, [o for group in result.groups for o in group.outcomes])
+    dropped = sum(group.stats.progress_dropped for group in result.groups)
+    if result.stats.progress_dropped != dropped:
+        yield f"run: stats.progress_dropped is {result.stats.progress_dropped}, its groups' add up to {dropped}"
+
+
+def group_problems(group: GroupResult, parent: str) -> Iterator[str]:
+    """What is wrong with the result of a group that the member at the seat `parent` ran, nested ones included."""
+    label = f"group {parent}/{group.name}" if parent else f"group {group.name}"
+    if runner(group.parent) != parent:
+        yield f"{label}: its parent is {group.parent!r}"
+    if group.state not in ENDS:
+        yield f"{label}: its state is {group.state}, which is no end"
+    if (group.state is State.SUCCEEDED) is not (group.aggregate is not None):
+        yield f"{label}: it is {group.state} and has {'no' if group.aggregate is None else 'an'} aggregate"
+    yield from _failure_problems(label, group.state, group.failure)
+    yield from _times(label, elapsed=group.elapsed)
+    names = [outcome.member for outcome in group.outcomes]
+    if len(set(names)) != len(names):
+        yield f"{label}: member names repeat"
+    for outcome in group.outcomes:
+        yield from _outcome_problems(outcome, group)
+    if group.usage != _sum(outcome.usage for outcome in group.outcomes):
+        yield f"{label}: its usage is not the sum over its members"
+    yield from _stats_problems(label, group.stats, group.outcomes)
+    yield from _decision_problems(label, group)
+    if group.state is State.SKIPPED:
+        if any(outcome.state is not State.SKIPPED for outcome in group.outcomes):
+            yield f"{label}: it is SKIPPED and a member is not"
+        if group.elapsed:
+            yield f"{label}: it is SKIPPED and has an elapsed time"
+
+
+def _decision_problems(label: str, group: GroupResult) -> Iterator[str]:
+    decided = any(
+        outcome.state in {State.CANCELLED, State.SKIPPED}
+        and outcome.failure is not None
+        and outcome.failure.reason == reason.DECIDED
+        for outcome in group.outcomes
+    )
+    if group.decided_early and not decided:
+        yield f"{label}: it was decided early and no member is CANCELLED or SKIPPED because of it"
+    # A nested group's members may be stopped because a group around it was decided.
+    if decided and not group.decided_early and not group.parent:
+        yield f"{label}: members were stopped because it was decided, and decided_early is not set"
+
+
+def _outcome_problems(outcome: Outcome, group: GroupResult) -> Iterator[str]:
+    path = seat_path(group.parent, group.name, outcome.member)
+    label = f"member {path}"
+    state = outcome.state
+    if state not in ENDS:
+        yield f"{label}: its state is {state}, which is no end"
+    if outcome.succeeded is not (outcome.output is not None):
+        yield f"{label}: it is {state} and has {'no' if outcome.output is None else 'an'} output"
+    yield from _failure_problems(label, state, outcome.failure)
+    if (state in {State.CANCELLED, State.TIMED_OUT}) is not (outcome.stop is not None):
+        yield f"{label}: it is {state} and has {'no' if outcome.stop is None else 'a'} stop receipt"
+    if (state is State.SKIPPED) is not (outcome.attempts == 0) or outcome.attempts < 0:
+        yield f"{label}: it is {state} after {outcome.attempts} attempts"
+    yield from _times(label, queued=outcome.queued, ran=outcome.ran, took=outcome.stop.took if outcome.stop else 0.0)
+    if outcome.queued + outcome.ran > group.elapsed + TOLERANCE:
+        yield f"{label}: it queued {outcome.queued} s and ran {outcome.ran} s in a group of {group.elapsed} s"
+    if state is State.SKIPPED:
+        yield from _skipped_problems(label, outcome)
+    if _exceeds(_sum(nested.usage for nested in outcome.nested), outcome.usage):
+        yield f"{label}: its usage is less than that of the groups it ran"
+    for nested in outcome.nested:
+        yield from group_problems(nested, path)
+
+
+def _skipped_problems(label: str, outcome: Outcome) -> Iterator[str]:
+    if outcome.ran:
+        yield f"{label}: it is SKIPPED and has run"
+    if outcome.usage != NONE:
+        yield f"{label}: it is SKIPPED and has used something"
+    if outcome.nested:
+        yield f"{label}: it is SKIPPED and has run groups"
+    if outcome.failure is not None and outcome.failure.reason in _OF_STARTED_MEMBERS:
+        yield f"{label}: it is SKIPPED with the reason {outcome.failure.reason}"
+
+
+def _failure_problems(label: str, state: State, failure: Failure | None) -> Iterator[str]:
+    if (state is State.SUCCEEDED) is not (failure is None):
+        yield f"{label}: it is {state} and has {'no' if failure is None else 'a'} failure"
+    if failure is not None and (not failure.reason or failure.reason != failure.reason.upper()):
+        yield f"{label}: the failure's reason {failure.reason!r} is not upper case"
+    if failure is not None and not failure.message:
+        yield f"{label}: the failure has no message"
+
+
+def _times(label: str, **times: float) -> Iterator[str]:
+    for name, seconds in times.items():
+        if not 0 <= seconds < math.inf:
+            yield f"{label}: {name} is {seconds}"
+
+
+def _stats_problems(label: str, stats: Stats, outcomes: Iterable[Outcome]) -> Iterator[str]:
+    outcomes = list(outcomes)
+    counts = {
+        "members": len(outcomes),
+        **{name: sum(o.state is state for o in outcomes) for name, state in _COUNTED.items()},
+        "detached": sum(o.stop is not None and o.stop.kind is StopKind.DETACHED for o in outcomes),
+    }
+    for name, count in counts.items():
+        if getattr(stats, name) != count:
+            yield f"{label}: stats.{name} is {getattr(stats, name)}, the outcomes say {count}"
+    for name, total in (("ran", sum(o.ran for o in outcomes)), ("queued", sum(o.queued for o in outcomes))):
+        if not math.isclose(getattr(stats, name), total, rel_tol=1e-6, abs_tol=TOLERANCE):
+            yield f"{label}: stats.{name} is {getattr(stats, name)}, the outcomes add up to {total}"
+    if stats.progress_dropped < 0:
+        yield f"{label}: stats.progress_dropped is {stats.progress_dropped}"
+
+
+def _sum(usages: Iterable[Usage]) -> Usage:
+    return sum(usages, NONE)
+
+
+def _exceeds(part: Usage, whole: Usage) -> bool:
+    return any(
+        getattr(part, name) > getattr(whole, name)
+        for name in ("calls", "input_tokens", "output_tokens", "cost_nanos", "unpriced_calls")
+    )

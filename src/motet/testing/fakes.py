@@ -1,0 +1,161 @@
+"""Stand-ins for tests: an agent that follows a script, and a call with nothing behind it. All time is trio's clock."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import trio
+
+from motet.errors import AgentError
+from motet.model import reason
+from motet.model.agent import AgentInfo, AgentKind, Reply
+from motet.model.payload import Payload
+from motet.model.plan import Plan
+from motet.model.result import RunResult
+from motet.model.state import State
+from motet.model.usage import Usage
+from motet.ports import Call
+
+
+class ScriptedAgent:
+    """An agent that does what its script says, in trio time, and counts how it is called.
+
+    reply: what it returns, a `Reply`, anything that `Payload.of` takes, or a function of the call that returns one.
+    delay: seconds each call takes; `math.inf` for one that only a cancellation ends.
+    error: raised at the end of the delay, an exception or a function of the call that makes one.
+    progress: reports, spread evenly over the delay.
+    resist: seconds it goes on, shielded, after it is cancelled.
+    swallow: it catches the cancellation and returns its reply, as agents must not.
+    nested: a plan or the name of a group that it runs first; its output is then the reply, and a run that did not
+        succeed fails the call with GROUP_FAILED.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        reply: object = "ok",
+        delay: float = 0.0,
+        error: BaseException | Callable[[Call], BaseException] | None = None,
+        progress: Iterable[object] = (),
+        resist: float = 0.0,
+        swallow: bool = False,
+        nested: Plan | str | None = None,
+        usage: Usage | None = None,
+        max_parallel: int | None = None,
+        provider: str = "",
+        timeout: float | None = None,
+    ) -> None:
+        self.info = AgentInfo(
+            name=name, kind=AgentKind.FUNCTION, max_parallel=max_parallel, provider=provider, timeout=timeout
+        )
+        self.calls: list[Call] = []
+        """Every call so far, in the order in which they came."""
+        self.running = 0
+        """Calls that run now."""
+        self.peak = 0
+        """Most calls that ran at the same moment."""
+        self.cancelled = 0
+        """Calls that a cancellation reached."""
+        self._reply = reply
+        self._delay = delay
+        self._error = error
+        self._progress = tuple(progress)
+        self._resist = resist
+        self._swallow = swallow
+        self._nested = nested
+        self._usage = usage
+
+    def __repr__(self) -> str:
+        script = {name[1:]: value for name, value in vars(self).items() if name.startswith("_") and value}
+        return f"ScriptedAgent({self.info.name!r}, {', '.join(f'{k}={v!r}' for k, v in script.items())})"
+
+    async def call(self, call: Call, /) -> Reply:
+        self.calls.append(call)
+        self.running += 1
+        self.peak = max(self.peak, self.running)
+        try:
+            if not self._swallow:
+                return await self._resisting(call)
+            with suppress(trio.Cancelled):
+                return await self._resisting(call)
+            return self._answer(call)
+        finally:
+            self.running -= 1
+
+    async def _resisting(self, call: Call) -> Reply:
+        try:
+            return await self._play(call)
+        except trio.Cancelled:
+            self.cancelled += 1
+            if self._resist:
+                # Not bounded on purpose: the fake is for tests of what an agent that resists does to a run.
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(self._resist)
+            raise
+
+    async def _play(self, call: Call) -> Reply:
+        pause = self._delay / (len(self._progress) + 1)
+        for report in self._progress:
+            await trio.sleep(pause)
+            call.report(report)
+        await trio.sleep(pause)
+        if self._nested is not None:
+            result = await call.run(self._nested)
+            if result.output is None:
+                raise AgentError("the nested run has no answer", reason=reason.GROUP_FAILED)
+            return Reply(result.output, self._usage)
+        if self._error is not None:
+            raise self._error(call) if callable(self._error) else self._error
+        return self._answer(call)
+
+    def _answer(self, call: Call) -> Reply:
+        reply = self._reply(call) if callable(self._reply) else self._reply
+        return reply if isinstance(reply, Reply) else Reply(Payload.of(reply), self._usage)
+
+
+class RecordingHost:
+    """What stands behind a call in a test of one agent: it keeps reports and answers nested runs.
+
+    `result` is what a nested run returns, a result or a function of the target; without it each is a success whose
+    output is the nested run's input.
+    """
+
+    def __init__(self, result: RunResult | Callable[[Plan | str], RunResult] | None = None) -> None:
+        self.reports: list[Payload] = []
+        """What was reported, in order."""
+        self.runs: list[Plan | str] = []
+        """Targets of nested runs, in order."""
+        self._result = result
+
+    def report(self, call: Call, report: Payload) -> None:  # noqa: ARG002 - the port's signature
+        self.reports.append(report)
+
+    async def run(
+        self,
+        call: Call,
+        target: Plan | str,
+        input: Payload | None,
+        variables: Mapping[str, Payload],  # noqa: ARG002 - the port's signature
+        timeout: float | None,  # noqa: ARG002 - the port's signature
+    ) -> RunResult:
+        await trio.lowlevel.checkpoint()
+        self.runs.append(target)
+        if callable(self._result):
+            return self._result(target)
+        return self._result or RunResult(
+            run_id=call.run_id,
+            state=State.SUCCEEDED,
+            output=call.input if input is None else input,
+            started_at=datetime.now(UTC),
+        )
+
+
+def make_call(
+    input: object = "", *, variables: Mapping[str, object] | None = None, host: RecordingHost | None = None, **own: Any
+) -> Call:
+    """A call as an agent receives it, with a `RecordingHost` behind it; `own` goes to `Call` as it is."""
+    given = {name: Payload.of(value) for name, value in (variables or {}).items()}
+    own = {"run_id": "run", "group": "group", "member": "member", **own}
+    return Call(Payload.of(input), host=host or RecordingHost(), variables=given, **own)

@@ -1,0 +1,96 @@
+"""The scripted agent follows its script, and the recording host records."""
+
+import math
+
+import pytest
+import trio
+
+from motet.errors import AgentError
+from motet.model.agent import Reply
+from motet.model.payload import Payload
+from motet.model.plan import Group
+from motet.model.result import RunResult
+from motet.model.state import State
+from motet.model.usage import Usage
+from motet.ports import Agent
+from motet.testing import RecordingHost, ScriptedAgent, make_call
+from motet.testing.contracts_agent import AgentContract
+from motet.testing.contracts_store import STARTED_AT
+
+
+class TestScriptedAgentKeepsTheContract(AgentContract):
+    def make_agent(self) -> Agent:
+        return ScriptedAgent("a")
+
+    def make_slow_agent(self) -> Agent:
+        return ScriptedAgent("a", delay=math.inf)
+
+    def make_failing_agent(self) -> Agent:
+        return ScriptedAgent("a", error=AgentError("no"))
+
+
+async def test_it_takes_its_time_and_counts_its_calls(autojump_clock: trio.testing.MockClock) -> None:
+    agent = ScriptedAgent("a", delay=2)
+    start = autojump_clock.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(agent.call, make_call("x"))
+    assert trio.current_time() - start == pytest.approx(2)
+    assert (len(agent.calls), agent.running, agent.peak) == (3, 0, 3)
+
+
+async def test_it_reports_evenly_over_its_delay(autojump_clock: trio.testing.MockClock) -> None:
+    host = RecordingHost()
+    start = autojump_clock.current_time()
+    await ScriptedAgent("a", delay=3, progress=["one", {"two": 2}]).call(make_call(host=host))
+    assert host.reports == [Payload.of("one"), Payload.of({"two": 2})]
+    assert trio.current_time() - start == pytest.approx(3)
+
+
+async def test_a_reply_may_be_made_from_the_call() -> None:
+    usage = Usage(calls=1, input_tokens=3)
+    agent = ScriptedAgent("a", reply=lambda call: call.variables["n"], usage=usage)
+    assert await agent.call(make_call(variables={"n": 7})) == Reply(Payload.of(7), usage)
+
+
+async def test_an_error_may_be_made_from_the_call() -> None:
+    agent = ScriptedAgent("a", error=lambda call: AgentError(call.text, reason="OWN"))
+    with pytest.raises(AgentError, match="why") as caught:
+        await agent.call(make_call("why"))
+    assert caught.value.reason == "OWN"
+
+
+async def test_it_resists_a_cancellation_for_as_long_as_it_says(autojump_clock: trio.testing.MockClock) -> None:
+    agent = ScriptedAgent("a", delay=math.inf, resist=4)
+    start = autojump_clock.current_time()
+    with trio.move_on_after(1) as scope:
+        await agent.call(make_call())
+    assert scope.cancelled_caught
+    assert trio.current_time() - start == pytest.approx(5)
+    assert agent.cancelled == 1
+
+
+async def test_it_swallows_a_cancellation_and_replies(autojump_clock: trio.testing.MockClock) -> None:
+    start = autojump_clock.current_time()
+    agent = ScriptedAgent("a", delay=math.inf, swallow=True)
+    with trio.move_on_after(1) as scope:
+        reply = await agent.call(make_call())
+    assert not scope.cancelled_caught
+    assert trio.current_time() - start == pytest.approx(1)
+    assert reply.output == Payload.of("ok")
+
+
+async def test_it_runs_a_nested_group_and_replies_with_its_output() -> None:
+    host = RecordingHost()
+    group = Group("g", ["x"])
+    reply = await ScriptedAgent("a", nested=group).call(make_call("in", host=host))
+    assert host.runs == [group]
+    assert reply.output == Payload.of("in")
+
+
+async def test_a_nested_run_without_an_answer_fails_the_call() -> None:
+    failed = RunResult(run_id="r", state=State.FAILED, started_at=STARTED_AT)
+    for host in (RecordingHost(failed), RecordingHost(lambda _: failed)):
+        with pytest.raises(AgentError) as caught:
+            await ScriptedAgent("a", nested="g").call(make_call(host=host))
+        assert caught.value.reason == "GROUP_FAILED"

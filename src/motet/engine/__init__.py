@@ -1,0 +1,2 @@
+"""The run: scheduling, deadlines, cancellation, the event stream. Knows agents, guards, aggregations and stores by
+`motet.ports` alone."""

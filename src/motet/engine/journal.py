@@ -1,0 +1,87 @@
+"""Numbers the facts of one run and hands them on: to the engine's observers, and to whoever follows this run."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+import trio
+
+from motet.model.event import Detail, Event
+from motet.ports import Observer
+
+MAX_PROGRESS_PER_MEMBER: Final = 10_000
+MAX_PROGRESS_PER_RUN: Final = 200_000
+"""Bounds on progress events, so that a chatty member cannot fill the memory of whoever keeps or follows the run; enough
+for every token of a long answer. Reports beyond are counted in `Stats.progress_dropped`."""
+
+Sink: TypeAlias = Callable[[Event], None]
+_log = logging.getLogger("motet.engine")
+
+
+class Observers:
+    """The engine's observers. One that raises is logged and not called again: it must not take runs down."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = list(observers)
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def __call__(self, run_id: str, event: Event) -> None:
+        for observer in tuple(self._observers):
+            try:
+                observer(run_id, event)
+            except Exception:  # noqa: BLE001 - observers are foreign code
+                _log.exception("observer %r failed and is not called again", observer)
+                self._observers.remove(observer)
+
+
+class Journal:
+    """The event stream of one run, nested runs included."""
+
+    def __init__(self, run_id: str, observers: Observers) -> None:
+        self.run_id = run_id
+        self.started = trio.current_time()
+        self.sequence = 0
+        self.sinks: list[Sink] = []
+        self.progress = 0
+        self._observers = observers
+
+    def emit(self, detail: Detail, group: str = "", member: str = "", parent: str = "") -> None:
+        self.sequence += 1
+        if not self.sinks and not self._observers:
+            # Nobody listens, and nobody can begin to later: the fact is counted, not described.
+            return
+        event = Event(self.sequence, trio.current_time() - self.started, detail, group, member, parent)
+        for sink in self.sinks:
+            sink(event)
+        if self._observers:
+            self._observers(self.run_id, event)
+
+
+class EventBuffer:
+    """Events that one follower has not taken yet. Filled synchronously, taken in batches: everything that waits is
+    one batch, so a burst costs one wake-up."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._closed = False
+        self._wake = trio.Event()
+
+    def put(self, event: Event) -> None:
+        self._events.append(event)
+        self._wake.set()
+
+    def close(self) -> None:
+        """No event will follow."""
+        self._closed = True
+        self._wake.set()
+
+    async def take(self, limit: int) -> list[Event]:
+        """The next events, at most `limit`; waits for one. Empty once closed and taken whole. For one reader."""
+        while not self._events and not self._closed:
+            self._wake = trio.Event()
+            await self._wake.wait()
+        await trio.lowlevel.checkpoint()
+        return [self._events.popleft() for _ in range(min(limit, len(self._events)))]

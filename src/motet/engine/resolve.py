@@ -1,0 +1,319 @@
+"""From a request to what will run: names become things, and every mistake is found before anything starts. Pure."""
+
+import math
+from collections.abc import Mapping
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+from motet.engine.seats import NAME, Seats, SeatSpec, instance_names
+from motet.errors import InvalidRequest, NotFound, Violation
+from motet.model import reason
+from motet.model.payload import Payload
+from motet.model.plan import Group, HedgePolicy, Limits, Member, OnFailure, Parallel, Plan, RetryPolicy, Sequence
+from motet.model.run import RunRequest
+from motet.ports import Agent, Aggregator, AggregatorType, Ticket
+
+MAX_PLAN_DEPTH: Final = 32
+"""Nesting of sequences and parallels. Nobody writes such a tree by hand; the bound keeps recursion harmless."""
+UNSUPPORTED_LIMITS: Final = (
+    "max_cost_nanos",
+    "max_tokens",
+    "max_calls",
+    "max_failure_rate",
+    "min_samples",
+    "min_successes",
+    "on_breach",
+)
+
+
+class NamedGroup(Protocol):
+    """A group that a catalog knows."""
+
+    @property
+    def group(self) -> Group: ...
+
+
+class Names(Protocol):
+    """What a catalog offers to look names up in."""
+
+    @property
+    def agents(self) -> Mapping[str, Agent]: ...
+    @property
+    def aggregations(self) -> Mapping[str, AggregatorType]: ...
+
+    @property
+    def groups(self) -> Mapping[str, "NamedGroup"]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much one run may ask for."""
+
+    max_members: int
+    max_depth: int
+    max_payload_bytes: int
+
+    def tightened(self, limits: Limits | None, depth: int) -> "Bounds":
+        """With a caller's limits, which can only lower them. `max_depth` counts from the caller's own `depth`."""
+        if limits is None:
+            return self
+        members = self.max_members if limits.max_members is None else min(self.max_members, limits.max_members)
+        deepest = self.max_depth if limits.max_depth is None else min(self.max_depth, depth + limits.max_depth)
+        return Bounds(members, deepest, self.max_payload_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupNode:
+    """A group, ready to run."""
+
+    group: Group
+    seats: Seats
+    aggregator: Aggregator
+    early_stop: bool
+    width: int
+    max_depth: int | None
+
+    @property
+    def timeout(self) -> float | None:
+        return self.group.timeout
+
+    def ticket(self, spec: SeatSpec, run_id: str, depth: int) -> Ticket:
+        return Ticket(spec.info, run_id, self.group.name, depth)
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceNode:
+    """A sequence, ready to run."""
+
+    steps: "tuple[Node, ...]"
+    feed_forward: bool
+    stop_on_failure: bool
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelNode:
+    """A parallel, ready to run."""
+
+    branches: "tuple[Node, ...]"
+    timeout: float | None
+
+
+Node: TypeAlias = GroupNode | SequenceNode | ParallelNode
+
+
+def groups_of(node: Node) -> list[GroupNode]:
+    """All groups under a node, in declared order."""
+    match node:
+        case GroupNode():
+            return [node]
+        case SequenceNode():
+            return [group for step in node.steps for group in groups_of(step)]
+        case ParallelNode():
+            return [group for branch in node.branches for group in groups_of(branch)]
+
+
+def resolve(request: RunRequest, names: Names, bounds: Bounds) -> Node:
+    """The plan of a request, ready to run. Raises InvalidRequest naming every wrong field, NotFound for an unknown group."""
+    if isinstance(request.target, str):
+        named = names.groups.get(request.target)
+        if named is None:
+            raise NotFound(f"there is no group {request.target!r} in the catalog", reason="GROUP_NOT_FOUND")
+        plan: Plan = named.group
+        path = "group_name"
+    else:
+        plan, path = request.target, "plan"
+    checker = _Resolver(names, bounds)
+    checker.seconds(request.timeout, "timeout")
+    checker.payload(request.input, "input")
+    checker.payloads(request.variables, "variables")
+    checker.limits(request.limits, "limits")
+    node = checker.node(plan, path, 1)
+    total = sum(group.seats.total for group in groups_of(node)) if node is not None else 0
+    if not checker.violations and total > bounds.max_members:
+        raise InvalidRequest(
+            [Violation(path, f"the plan has {total} members, the limit is {bounds.max_members}; ask for fewer")],
+            reason=reason.MEMBERS_EXCEEDED,
+        )
+    if checker.violations or node is None:
+        raise InvalidRequest(checker.violations)
+    return node
+
+
+class _Resolver:
+    """Walks a plan once and collects what is wrong."""
+
+    def __init__(self, names: Names, bounds: Bounds) -> None:
+        self.names = names
+        self.bounds = bounds
+        self.violations: list[Violation] = []
+        self.group_names: set[str] = set()
+
+    def wrong(self, field: str, message: str) -> None:
+        self.violations.append(Violation(field, message))
+
+    def seconds(self, value: float | None, field: str) -> None:
+        if value is not None and (math.isnan(value) or value < 0):
+            self.wrong(field, f"{value} is not a time; give seconds, 0 for already over, or leave it out for no bound")
+
+    def payload(self, payload: Payload | None, field: str) -> None:
+        if payload is not None and payload.size > self.bounds.max_payload_bytes:
+            limit = self.bounds.max_payload_bytes
+            self.wrong(field, f"the payload has {payload.size} bytes, the limit is {limit}; send less or a reference")
+
+    def payloads(self, payloads: Mapping[str, Payload], field: str) -> None:
+        for name, payload in payloads.items():
+            self.payload(payload, f'{field}["{name}"]')
+
+    def limits(self, limits: Limits | None, field: str) -> None:
+        if limits is None:
+            return
+        for name in UNSUPPORTED_LIMITS:
+            if getattr(limits, name) is not None:
+                self.wrong(f"{field}.{name}", "is not supported by this version; remove it")
+        if limits.max_members is not None and limits.max_members < 1:
+            self.wrong(f"{field}.max_members", f"{limits.max_members} is not a number of members; give at least 1")
+        if limits.max_depth is not None and limits.max_depth < 0:
+            self.wrong(f"{field}.max_depth", f"{limits.max_depth} is not a depth; give 0 or more")
+
+    def policies(self, retry: RetryPolicy | None, hedge: HedgePolicy | None, field: str) -> None:
+        if retry is not None and retry.max_attempts > 1:
+            self.wrong(f"{field}.retry", "is not supported by this version; remove it")
+        if hedge is not None:
+            self.wrong(f"{field}.hedge", "is not supported by this version; remove it")
+
+    def node(self, plan: Plan, path: str, depth: int) -> Node | None:
+        if depth > MAX_PLAN_DEPTH:
+            self.wrong(path, f"the plan nests deeper than {MAX_PLAN_DEPTH} levels; flatten it")
+            return None
+        if isinstance(plan, Group):
+            return self.group(plan, path if path == "group_name" else f"{path}.group")
+        if isinstance(plan, Sequence):
+            steps = self.children(plan.steps, f"{path}.sequence.steps", depth)
+            self.seconds(plan.timeout, f"{path}.timeout")
+            stop = plan.feed_forward if plan.on_failure is None else plan.on_failure is OnFailure.STOP
+            return SequenceNode(steps, plan.feed_forward, stop, plan.timeout)
+        if isinstance(plan, Parallel):
+            branches = self.children(plan.branches, f"{path}.parallel.branches", depth)
+            self.seconds(plan.timeout, f"{path}.timeout")
+            return ParallelNode(branches, plan.timeout)
+        self.wrong(path, f"{type(plan).__name__} is not a plan; give a Group, a Sequence or a Parallel")
+        return None
+
+    def children(self, plans: Items[Plan], path: str, depth: int) -> tuple[Node, ...]:
+        if not plans:
+            self.wrong(path, "is empty; give at least one")
+        nodes = [self.node(plan, f"{path}[{place}]", depth + 1) for place, plan in enumerate(plans)]
+        return tuple(node for node in nodes if node is not None)
+
+    def group(self, group: Group, path: str) -> GroupNode | None:
+        before = len(self.violations)
+        if not NAME.fullmatch(group.name):
+            self.wrong(f"{path}.name", f"{group.name!r} is not a name; use letters, digits and _ . : - (at most 128)")
+        elif group.name in self.group_names:
+            self.wrong(f"{path}.name", f"{group.name} names another group too; group names are unique in a plan")
+        self.group_names.add(group.name)
+        self.seconds(group.timeout, f"{path}.timeout")
+        if group.max_parallel is not None and group.max_parallel < 1:
+            self.wrong(
+                f"{path}.max_parallel", f"{group.max_parallel} lets nothing run; give at least 1 or leave it out"
+            )
+        self.limits(group.limits, f"{path}.limits")
+        self.policies(group.retry, group.hedge, path)
+        aggregator = self.aggregator(group, path)
+        specs = self.specs(group.seats, f"{path}.members")
+        if len(self.violations) > before or aggregator is None:
+            return None
+        seats = Seats(specs)
+        limits = group.limits
+        if limits is not None and limits.max_members is not None and seats.total > limits.max_members:
+            self.wrong(f"{path}.members", f"{seats.total} members are above the group's limit of {limits.max_members}")
+        return GroupNode(
+            group,
+            seats,
+            aggregator,
+            group.rule.early_stop,
+            min(group.max_parallel or seats.total, seats.total),
+            limits.max_depth if limits is not None else None,
+        )
+
+    def aggregator(self, group: Group, path: str) -> Aggregator | None:
+        rule = group.rule
+        kind = self.names.aggregations.get(rule.name or "combine")
+        if kind is None:
+            known = ", ".join(sorted(self.names.aggregations))
+            self.wrong(f"{path}.aggregation.name", f"there is no aggregation {rule.name!r}; there are: {known}")
+            return None
+        try:
+            return kind.make(rule.options)
+        except ValueError as error:
+            self.wrong(f"{path}.aggregation.options", str(error))
+            return None
+
+    def specs(self, members: Items[Member], path: str) -> list[SeatSpec]:
+        if not members:
+            self.wrong(path, "is empty; a group has at least one member")
+            return []
+        strangers = [p for p, member in enumerate(members) if not isinstance(member.agent, str | Agent)]
+        for place in strangers:
+            kind = type(members[place].agent).__name__
+            self.wrong(f"{path}[{place}].agent", f"{kind} is not an agent; give a name or an agent")
+        if strangers:
+            return []
+        names, clashes = instance_names(members)
+        specs: list[SeatSpec] = []
+        first = 0
+        for place, member in enumerate(members):
+            field = f"{path}[{place}]"
+            if place in clashes:
+                self.wrong(f"{field}.name", clashes[place])
+            agent = self.agent(member, field)
+            self.member(member, field)
+            if agent is not None:
+                overrides = {override.replica: override for override in member.overrides}
+                specs.append(SeatSpec(member, agent, agent.info, names[place], first, overrides))
+                first += max(1, member.replicas or 1)
+        weights = [member.weight for member in members] + [
+            override.weight for member in members for override in member.overrides if override.weight is not None
+        ]
+        if all(weight == 0 for weight in weights):
+            self.wrong(path, "all weights are 0, so nothing would count; give at least one member a weight above 0")
+        return specs
+
+    def agent(self, member: Member, field: str) -> Agent | None:
+        if isinstance(member.agent, str):
+            agent = self.names.agents.get(member.agent)
+            if agent is None:
+                self.wrong(f"{field}.agent", f"there is no agent {member.agent!r} in the catalog")
+            return agent
+        return member.agent if isinstance(member.agent, Agent) else None
+
+    def member(self, member: Member, field: str) -> None:
+        if member.name and not NAME.fullmatch(member.name):
+            self.wrong(f"{field}.name", f"{member.name!r} is not a name; use letters, digits and _ . : - (at most 128)")
+        self.payload(member.input, f"{field}.input")
+        self.payloads(member.variables, f"{field}.variables")
+        self.weight(member.weight, f"{field}.weight")
+        self.seconds(member.timeout, f"{field}.timeout")
+        self.policies(member.retry, None, field)
+        if member.replicas is not None and not 1 <= member.replicas <= self.bounds.max_members:
+            self.wrong(f"{field}.replicas", f"{member.replicas} is not between 1 and {self.bounds.max_members}")
+        seen: set[int] = set()
+        for place, override in enumerate(member.overrides):
+            at = f"{field}.overrides[{place}]"
+            if not 1 <= override.replica <= (member.replicas or 0):
+                self.wrong(
+                    f"{at}.replica", f"{override.replica} is not between 1 and replicas ({member.replicas or 0})"
+                )
+            elif override.replica in seen:
+                self.wrong(f"{at}.replica", f"replica {override.replica} has an override already; put them together")
+            seen.add(override.replica)
+            self.payload(override.input, f"{at}.input")
+            self.payloads(override.variables, f"{at}.variables")
+            self.weight(1.0 if override.weight is None else override.weight, f"{at}.weight")
+            self.seconds(override.timeout, f"{at}.timeout")
+
+    def weight(self, weight: float, field: str) -> None:
+        if not (math.isfinite(weight) and weight >= 0):
+            self.wrong(field, f"{weight} is not a weight; give a finite number, 0 or more")

@@ -1,0 +1,115 @@
+"""From outcomes to results: the pure decisions at the end of groups and runs."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+from motet.engine.causes import StopCause
+from motet.model import reason
+from motet.model import usage as usage_module
+from motet.model.outcome import Failure, Outcome, StopKind
+from motet.model.payload import Payload
+from motet.model.result import GroupResult, Stats
+from motet.model.state import State
+from motet.model.usage import Usage
+
+
+def total_usage(usages: Iterable[Usage]) -> Usage:
+    """Their sum, in one pass."""
+    calls = tokens_in = tokens_out = cost = unpriced = 0
+    for usage in usages:
+        calls += usage.calls
+        tokens_in += usage.input_tokens
+        tokens_out += usage.output_tokens
+        cost += usage.cost_nanos
+        unpriced += usage.unpriced_calls
+    if not (calls or tokens_in or tokens_out or cost or unpriced):
+        return usage_module.NONE
+    return Usage(
+        calls=calls, input_tokens=tokens_in, output_tokens=tokens_out, cost_nanos=cost, unpriced_calls=unpriced
+    )
+
+
+def count(outcomes: Sequence[Outcome], peak_running: int = 0, progress_dropped: int = 0) -> Stats:
+    """The statistics of a group."""
+    states = dict.fromkeys(State, 0)
+    detached = 0
+    ran = queued = 0.0
+    for outcome in outcomes:
+        states[outcome.state] += 1
+        ran += outcome.ran
+        queued += outcome.queued
+        if outcome.stop is not None and outcome.stop.kind is StopKind.DETACHED:
+            detached += 1
+    return Stats(
+        members=len(outcomes),
+        succeeded=states[State.SUCCEEDED],
+        failed=states[State.FAILED],
+        timed_out=states[State.TIMED_OUT],
+        cancelled=states[State.CANCELLED],
+        skipped=states[State.SKIPPED],
+        detached=detached,
+        peak_running=peak_running,
+        ran=ran,
+        queued=queued,
+        progress_dropped=progress_dropped,
+    )
+
+
+def add_up(parts: Sequence[Stats], peak_running: int) -> Stats:
+    """The statistics of a run from those of its groups."""
+    if len(parts) == 1:
+        return dataclasses.replace(parts[0], peak_running=peak_running)
+    return Stats(
+        peak_running=peak_running,
+        **{
+            field.name: sum(getattr(part, field.name) for part in parts)
+            for field in dataclasses.fields(Stats)
+            if field.name != "peak_running"
+        },
+    )
+
+
+def group_state(
+    answer: Payload | Failure, cause: StopCause | None, outcomes: Sequence[Outcome]
+) -> tuple[State, Payload | None, Failure | None]:
+    """State, aggregate and failure of a group that has ended.
+
+    A group that was cancelled has no answer, even if what had ended by then would give one: the caller no longer asked.
+    One whose deadline passed has the answer that its finished members give, if they give one.
+    """
+    if cause is not None and cause.reason in (reason.CANCELLED, reason.ENGINE_CLOSED):
+        touched = any(o.failure is not None and o.failure.reason == cause.reason for o in outcomes)
+        if touched:
+            return State.CANCELLED, None, cause.failure
+    if isinstance(answer, Payload):
+        return State.SUCCEEDED, answer, None
+    if cause is not None and cause.reason == reason.DEADLINE_EXCEEDED and answer.reason != reason.AGGREGATION_FAILED:
+        details = {**answer.details, "aggregation_reason": answer.reason}
+        return State.TIMED_OUT, None, Failure(cause.reason, f"{cause.message}; {answer.message}", details)
+    return State.FAILED, None, answer
+
+
+def run_end(groups: Sequence[GroupResult], cause: StopCause | None) -> tuple[State, Failure | None]:
+    """State and failure of a run: those of its first group, in declared order, that has no answer."""
+    for group in groups:
+        if group.failure is None:
+            continue
+        failure = Failure(group.failure.reason, f"group {group.name}: {group.failure.message}", {"group": group.name})
+        if cause is not None:
+            return State.CANCELLED, Failure(cause.reason, cause.message)
+        if group.state is not State.SKIPPED:
+            return group.state, failure
+        match group.failure.reason:
+            case reason.DEADLINE_EXCEEDED:
+                return State.TIMED_OUT, failure
+            case reason.CANCELLED | reason.ENGINE_CLOSED:
+                return State.CANCELLED, failure
+            case _:
+                return State.FAILED, failure
+    return State.SUCCEEDED, None
+
+
+def answers_object(answers: Sequence[tuple[str, Payload]]) -> Payload:
+    """A JSON object from group name to answer, put together as text so that numbers keep their precision."""
+    members = ",".join(f"{Payload.from_json(name).text}:{answer.fragment}" for name, answer in answers)
+    return Payload("json", f"{{{members}}}")

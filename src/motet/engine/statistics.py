@@ -1,0 +1,31 @@
+"""What an engine is doing, as a value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from motet.model.state import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatistics:
+    """A moment of an engine. See `Engine.statistics`."""
+
+    runs_active: int
+    """Runs that have started and not ended, nested ones not counted."""
+    runs_started: int
+    """Since the engine opened."""
+    runs_ended: Mapping[State, int] = field(default_factory=dict)
+    """By end state, since the engine opened."""
+    members_running: int
+    """Members whose agent is being called."""
+    members_waiting: int
+    """Members of started groups that have not started."""
+    members_detached: int
+    """Members that were given up and still run, and threads that agents could not stop."""
+    width_waiters: int
+    """Groups and returning calls that wait for width."""
+    guards: Mapping[str, Any] = field(default_factory=dict)
+    """By guard name, what is in use."""
+    draining: bool
+    """New work is refused."""

@@ -1,0 +1,1 @@
+"""Agents: functions, commands, HTTP services, groups. They know the ports and the model, never the engine."""

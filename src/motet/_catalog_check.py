@@ -1,0 +1,284 @@
+"""Finds what is wrong in a catalog, made in Python or loaded: one list of mistakes, nothing started, nothing raised.
+Must not know files."""
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from motet._catalog_cycles import find_cycles, groups_of
+from motet.engine.seats import NAME, instance_names
+from motet.errors import CatalogProblem
+from motet.model.agent import AgentInfo, AgentKind
+from motet.model.payload import Payload
+from motet.model.plan import Aggregation, Group, Limits, Member, ReplicaOverride
+
+if TYPE_CHECKING:
+    from motet.catalog import Catalog
+    from motet.ports import Agent
+
+BAD_NAME: Final = "is not a name; use letters, digits, _ . : and -, at most 128, not starting with . : or -"
+UNSUPPORTED: Final = "is not supported by this version; remove it"
+SUPPORTED_LIMITS: Final = ("max_members", "max_depth")
+MAX_REPLICAS: Final = 1_000_000  # the contract's bound
+MAX_COUNT: Final = 2**31 - 1  # the contract's counts are int32
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Names whose tables could not be built: what refers to them is not blamed."""
+
+    agents: Collection[str] = ()
+    groups: Collection[str] = ()
+    providers: Collection[str] = ()
+
+
+class Everything(Collection[str]):
+    """Contains every name: for a table of tables that is broken as a whole."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def find_problems(catalog: "Catalog", *, file: str = "", broken: Broken | None = None) -> list[CatalogProblem]:
+    """Every mistake in the catalog: settings, providers, agents, groups, then cycles between groups."""
+    checker = _Checker(catalog, broken or Broken())
+    return [CatalogProblem(file, table, key, message) for table, key, message in checker.everything()]
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """`; did you mean 'x'?`, or nothing when no known name is near."""
+    import difflib  # noqa: PLC0415 - needed only for a mistake
+
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+_Problem = tuple[str, str, str]
+_KeyProblem = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Checker:
+    catalog: "Catalog"
+    broken: Broken
+
+    def everything(self) -> Iterator[_Problem]:
+        settings = self.catalog.settings
+        yield from _placed("engine", _count("max_parallel", settings.max_parallel))
+        yield from _placed("engine", _count("max_depth", settings.max_depth, least=0))
+        yield from _placed("engine", _count("max_members", settings.max_members))
+        yield from _placed("engine", _seconds("stop_grace", settings.stop_grace))
+        for name, bound in self.catalog.providers.items():
+            yield from _placed(f"providers.{name}", _name("", name))
+            yield from _placed(f"providers.{name}", _count("max_parallel", bound))
+        for name, agent in self.catalog.agents.items():
+            yield from _placed(f"agents.{name}", self.agent(agent, ""))
+        for name, entry in self.catalog.groups.items():
+            yield from _placed(f"groups.{name}", self.group(entry.group, ""))
+        yield from find_cycles(self.catalog)
+
+    def agent(self, agent: "Agent", at: str) -> Iterator[_KeyProblem]:
+        info: AgentInfo = agent.info
+        yield from _name(at, info.name)
+        yield from _count(_join(at, "max_parallel"), info.max_parallel)
+        yield from _seconds(_join(at, "timeout"), info.timeout)
+        provider = info.provider
+        if provider and provider not in self.catalog.providers and provider not in self.broken.providers:
+            near = suggestion(provider, self.catalog.providers)
+            yield _join(at, "provider"), f"there is no provider {provider!r}{near}"
+        for label, value in info.labels.items():
+            if not isinstance(label, str) or not isinstance(value, str):
+                yield _join(at, "labels"), "must be texts by name"
+        if info.kind is AgentKind.GROUP:
+            yield from self.target(getattr(agent, "target", None), at)
+
+    def target(self, target: object, at: str) -> Iterator[_KeyProblem]:
+        key = _join(at, "group")
+        if isinstance(target, str):
+            if target not in self.catalog.groups and target not in self.broken.groups:
+                yield key, f"there is no group {target!r}{suggestion(target, self.catalog.groups)}"
+            return
+        seen: set[str] = set()
+        for group in groups_of(target):
+            if group.name in seen:
+                yield key, f"the plan has more than one group {group.name!r}; names are unique in a plan"
+            seen.add(group.name)
+            yield from self.group(group, _join(key, group.name))
+        if not seen:
+            yield key, "the plan has no group"
+
+    def group(self, group: Group, at: str) -> Iterator[_KeyProblem]:
+        yield from _name(at, group.name)
+        yield from _seconds(_join(at, "timeout"), group.timeout)
+        yield from _count(_join(at, "max_parallel"), group.max_parallel)
+        yield from _limits(_join(at, "limits"), group.limits)
+        if group.retry is not None and group.retry.max_attempts > 1:
+            yield _join(at, "retry"), UNSUPPORTED
+        if group.hedge is not None:
+            yield _join(at, "hedge"), UNSUPPORTED
+        yield from _json(_join(at, "metadata"), group.metadata)
+        yield from self.aggregation(_join(at, "aggregation"), group.rule)
+        yield from self.members(_join(at, "members"), group)
+
+    def aggregation(self, at: str, rule: Aggregation) -> Iterator[_KeyProblem]:
+        kind = self.catalog.aggregations.get(rule.name)
+        if kind is None:
+            near = (
+                suggestion(rule.name, self.catalog.aggregations) or f"; known are {_listed(self.catalog.aggregations)}"
+            )
+            yield at, f"there is no aggregation {rule.name!r}{near}"
+            return
+        wrong = list(_json(at, rule.options))
+        yield from wrong
+        if wrong:
+            return
+        try:
+            kind.make(rule.options)
+        except ValueError as error:
+            yield at, str(error)
+        except Exception as error:  # noqa: BLE001 - a rule of the author's own may raise anything: it is a mistake too
+            yield at, f"aggregation {rule.name!r} refused its options: {type(error).__name__}: {error}"
+
+    def members(self, at: str, group: Group) -> Iterator[_KeyProblem]:
+        seats = group.seats
+        if not seats:
+            yield at, "is empty; a group has at least one member"
+            return
+        wrong = False
+        for index, seat in enumerate(seats):
+            for problem in self.seat(f"{at}[{index}]", seat):
+                wrong = True
+                yield problem
+        if wrong:
+            return
+        for index, message in sorted(instance_names(seats)[1].items()):
+            yield f"{at}[{index}].name", message
+        yield from self._total(at, group, sum(seat.replicas or 1 for seat in seats))
+        if not any(_weighs(seat) for seat in seats):
+            yield at, "the weights sum to 0; give at least one member a weight above 0"
+
+    def _total(self, at: str, group: Group, total: int) -> Iterator[_KeyProblem]:
+        own = group.limits.max_members if group.limits else None
+        for bound, owner in ((own, "the group's limits"), (self.catalog.settings.max_members, "the engine")):
+            if isinstance(bound, int) and 0 < bound < total:
+                yield at, f"{total} members, replicas counted, are more than max_members of {owner} ({bound}) allows"
+                return
+
+    def seat(self, at: str, seat: Member) -> Iterator[_KeyProblem]:
+        if isinstance(seat.agent, str):
+            if seat.agent not in self.catalog.agents and seat.agent not in self.broken.agents:
+                yield at, f"there is no agent {seat.agent!r}{suggestion(seat.agent, self.catalog.agents)}"
+        elif not isinstance(getattr(seat.agent, "info", None), AgentInfo):
+            yield at, f"{type(seat.agent).__name__} is neither the name of an agent nor an agent"
+            return
+        else:
+            yield from self.agent(seat.agent, at)  # type: ignore[arg-type]  # what is named may be an agent
+        if seat.name:
+            yield from _name(_join(at, "name"), seat.name)
+        yield from _payloads(at, seat)
+        yield from _weight(_join(at, "weight"), seat.weight)
+        yield from _seconds(_join(at, "timeout"), seat.timeout)
+        wrong = list(_count(_join(at, "replicas"), seat.replicas, most=MAX_REPLICAS))
+        yield from wrong
+        if seat.retry is not None and seat.retry.max_attempts > 1:
+            yield _join(at, "retry"), UNSUPPORTED
+        if not wrong:
+            yield from _overrides(_join(at, "overrides"), seat.overrides, seat.replicas)
+
+
+def _overrides(at: str, overrides: tuple[ReplicaOverride, ...], replicas: int | None) -> Iterator[_KeyProblem]:
+    if overrides and replicas is None:
+        yield at, "needs replicas: without them there is no replica to change"
+        return
+    seen: set[int] = set()
+    for index, override in enumerate(overrides):
+        place = f"{at}[{index}]"
+        wrong = list(_count(f"{place}.replica", override.replica, most=replicas or 1))
+        yield from wrong
+        if not wrong and override.replica in seen:
+            yield f"{place}.replica", f"replica {override.replica} has an override already"
+        seen.add(override.replica)
+        yield from _payloads(place, override)
+        if override.weight is not None:
+            yield from _weight(f"{place}.weight", override.weight)
+        yield from _seconds(f"{place}.timeout", override.timeout)
+
+
+def _limits(at: str, limits: Limits | None) -> Iterator[_KeyProblem]:
+    if limits is None:
+        return
+    for bound in fields(limits):
+        if bound.name not in SUPPORTED_LIMITS and getattr(limits, bound.name) is not None:
+            yield _join(at, bound.name), UNSUPPORTED
+    yield from _count(_join(at, "max_members"), limits.max_members)
+    yield from _count(_join(at, "max_depth"), limits.max_depth, least=0)
+
+
+def _payloads(at: str, owner: Member | ReplicaOverride) -> Iterator[_KeyProblem]:
+    if not isinstance(owner.input, Payload | None):
+        yield _join(at, "input"), "must be a payload; make it with Payload.of"
+    for name, value in owner.variables.items():
+        if not isinstance(value, Payload):
+            yield _join(at, f"variables.{name}"), "must be a payload; make it with Payload.of"
+
+
+def _weighs(seat: Member) -> bool:
+    own = {override.replica: override.weight for override in seat.overrides if override.weight is not None}
+    return any(weight > 0 for weight in own.values()) or (seat.weight > 0 and len(own) < (seat.replicas or 1))
+
+
+def _name(at: str, name: object) -> Iterator[_KeyProblem]:
+    if not isinstance(name, str) or NAME.fullmatch(name) is None:
+        yield at, f"{name!r} {BAD_NAME}" if at.endswith("name") else BAD_NAME
+
+
+def _count(at: str, value: object, *, least: int = 1, most: int = MAX_COUNT) -> Iterator[_KeyProblem]:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        yield at, "must be a whole number"
+    elif value < least:
+        yield at, f"must be {least} or more, not {value}" if value > -(10**20) else f"must be {least} or more"
+    elif value > most:
+        yield at, f"must be {most} or less"
+
+
+def _seconds(at: str, value: object) -> Iterator[_KeyProblem]:
+    if value is not None and not _is_amount(value):
+        yield at, "must be a finite number of seconds, 0 or more; leave it out to have no bound"
+
+
+def _weight(at: str, value: object) -> Iterator[_KeyProblem]:
+    if not _is_amount(value):
+        yield at, "must be a finite number, 0 or more"
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _json(at: str, value: Mapping[str, Any]) -> Iterator[_KeyProblem]:
+    try:
+        Payload.from_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        yield at, f"must be JSON values: {error}"
+
+
+def _placed(table: str, problems: Iterator[_KeyProblem]) -> Iterator[_Problem]:
+    for key, message in problems:
+        yield table, key, message
+
+
+def _join(at: str, key: str) -> str:
+    return f"{at}.{key}" if at else key
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,170 @@
+"""The agents, groups, aggregations and bounds that a server or program knows by name. Made in Python, or loaded from a
+TOML file: both give the same objects. Must not know the engine, nor how any agent works."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike, fspath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from motet._catalog_check import find_problems
+from motet.errors import CatalogError, CatalogProblem
+from motet.model.plan import Group
+from motet.ports import Agent, AggregatorType
+
+if TYPE_CHECKING:
+    from motet.agents.function import FunctionAgent
+    from motet.model.plan import Member, Named
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogGroup:
+    """A group that a catalog knows."""
+
+    group: Group
+    """Its members are `Member` objects and its aggregation is an `Aggregation`, whatever it was given with."""
+    description: str = ""
+    """For people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """Bounds of the engine that serves a catalog: the `[engine]` table."""
+
+    max_parallel: int | None = None
+    """Most members that run at once, over all runs; None means no bound."""
+    max_depth: int = 8
+    """Deepest nesting of runs; 0 means that members may not run groups."""
+    max_members: int = 1_000_000
+    """Most members in one run, replicas counted."""
+    stop_grace: float = 10.0
+    """Seconds that a cancelled member has to stop before it is reported as DETACHED."""
+
+
+class Catalog:
+    """What is known by name. Agents and groups are separate name spaces.
+
+    Adding refuses a name that is taken; everything else is looked at by `check`, which an engine calls when it opens,
+    so that things may be added in any order.
+    """
+
+    def __init__(self, *, settings: EngineSettings | None = None) -> None:
+        from motet.aggregate import BUILTIN  # noqa: PLC0415 - `import motet` stays quick
+
+        self.settings = settings or EngineSettings()
+        self._agents: dict[str, Agent] = {}
+        self._groups: dict[str, CatalogGroup] = {}
+        self._aggregations: dict[str, AggregatorType] = dict(BUILTIN)
+        self._providers: dict[str, int | None] = {}
+
+    @property
+    def agents(self) -> Mapping[str, Agent]:
+        """By name, in the order in which they were added. A live view."""
+        return MappingProxyType(self._agents)
+
+    @property
+    def groups(self) -> Mapping[str, CatalogGroup]:
+        """By name, in the order in which they were added. A live view."""
+        return MappingProxyType(self._groups)
+
+    @property
+    def aggregations(self) -> Mapping[str, AggregatorType]:
+        """By name, the built-in ones first. A live view."""
+        return MappingProxyType(self._aggregations)
+
+    @property
+    def providers(self) -> Mapping[str, int | None]:
+        """Most calls at once for all agents of a provider, None for no bound; by name. A live view."""
+        return MappingProxyType(self._providers)
+
+    def add(self, *agents: Agent) -> None:
+        """Add agents under their own names. Raises CatalogError, and adds none of them, when a name is taken."""
+        fresh: dict[str, Agent] = {}
+        for agent in agents:
+            info = getattr(agent, "info", None)
+            if info is None:
+                raise _error("", "", f"{type(agent).__name__} is not an agent; wrap a function with catalog.agent")
+            if info.name in self._agents or info.name in fresh:
+                raise _error(f"agents.{info.name}", "", "there is already an agent of this name")
+            fresh[info.name] = agent
+        self._agents.update(fresh)
+
+    @overload
+    def agent(self, fn: Callable[P, R], /, **options: Any) -> "FunctionAgent[P, R]": ...
+    @overload
+    def agent(self, fn: None = None, /, **options: Any) -> "Callable[[Callable[P, R]], FunctionAgent[P, R]]": ...
+    def agent(self, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Make a function an agent of the catalog: `@catalog.agent`, or `@catalog.agent(name=..., ...)`.
+
+        Takes the options of FunctionAgent and returns the FunctionAgent, which can still be called as the function; one
+        that is an agent already is added as it is. Raises ValueError for a wrong option, CatalogError for a taken name.
+        """
+        if fn is None:
+            return lambda function: self.agent(function, **options)
+        from motet.agents.function import FunctionAgent  # noqa: PLC0415 - `import motet` stays quick
+
+        if isinstance(fn, FunctionAgent) and options:
+            raise ValueError(f"{fn.info.name} is an agent already; give it its options where it is made")
+        made = fn if isinstance(fn, FunctionAgent) else FunctionAgent(fn, **options)
+        self.add(made)
+        return made
+
+    def add_group(self, group: Group, description: str = "") -> None:
+        """Add a group under its own name. Raises CatalogError when the name is taken."""
+        if group.name in self._groups:
+            raise _error(f"groups.{group.name}", "", "there is already a group of this name")
+        if isinstance(group.members, str):
+            raise _error(f"groups.{group.name}", "members", "is one text; give a list of members")
+        self._groups[group.name] = CatalogGroup(_settled(group), description)
+
+    def group(
+        self, name: str, members: "Sequence[Member | str | Named]", *, description: str = "", **options: Any
+    ) -> Group:
+        """Make a group, add it and return it as the catalog keeps it. Takes the options of Group.
+
+        Raises CatalogError when the name is taken.
+        """
+        self.add_group(Group(name, members, **options), description)
+        return self._groups[name].group
+
+    def add_aggregation(self, kind: AggregatorType) -> None:
+        """Add a rule that groups may name. Raises CatalogError when the name is taken, also by a built-in one."""
+        if kind.name in self._aggregations:
+            raise _error("", "", f"there is already an aggregation {kind.name!r}")
+        self._aggregations[kind.name] = kind
+
+    def add_provider(self, name: str, max_parallel: int | None = None) -> None:
+        """Add a provider, whose agents together have at most `max_parallel` calls at once; None means no bound.
+
+        Raises CatalogError when the name is taken.
+        """
+        if name in self._providers:
+            raise _error(f"providers.{name}", "", "there is already a provider of this name")
+        self._providers[name] = max_parallel
+
+    def check(self) -> None:
+        """Raises CatalogError with every mistake: names, references, cycles, options and bounds. Starts nothing."""
+        problems = find_problems(self)
+        if problems:
+            raise CatalogError(problems)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "Catalog":
+        """The checked catalog of a TOML file, or the Catalog that `module:attr` or `file.py:attr` names.
+
+        Imports the Python files that the catalog refers to. Raises CatalogError with every mistake.
+        """
+        from motet._catalog_file import load  # noqa: PLC0415 - brings pydantic
+
+        return load(fspath(path))
+
+
+def _settled(group: Group) -> Group:
+    return replace(group, members=group.seats, aggregation=group.rule)
+
+
+def _error(table: str, key: str, message: str) -> CatalogError:
+    return CatalogError([CatalogProblem("", table, key, message)])

@@ -1,0 +1,148 @@
+"""Puts a server around an engine: the services, health and the transport, and how they come to an end together."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from motet_proto.v1 import catalog_service_pb2, run_service_pb2
+from motet_server.health import Health
+from motet_server.rpc import Method, Service, TransportOptions
+from motet_server.services.catalog import CatalogService
+from motet_server.services.gate import Gate
+from motet_server.services.intake import Intake
+from motet_server.services.map import MapService
+from motet_server.services.run import RunService
+from motet_server.status import to_status
+from motet_server.transport import Transport, open_transport
+from motet_server.validation import MAX_PLAN_DEPTH
+
+if TYPE_CHECKING:
+    from motet.engine.engine import Engine
+
+HEALTH_BOUND: Final = 1.0
+"""Seconds that telling the watchers of health may take: one that does not read must not hold up a drain."""
+ANSWER_BOUND: Final = 5.0
+"""Seconds that a drained server waits for callers to take the last answers; who reads slower loses them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """The settings of a server."""
+
+    transport: TransportOptions = field(default_factory=TransportOptions)
+    """Sizes, counts and times of the connections."""
+    max_plan_depth: int = MAX_PLAN_DEPTH
+    """Most plans in each other, from 1; the messages themselves end at 48."""
+    reflection: bool = True
+    """Tell the services and their messages to tools such as grpcurl. It shows the contract, no data."""
+
+
+class Server:
+    """A running server. Made by `serve` only."""
+
+    def __init__(self, engine: "Engine", transport: Transport, gate: Gate, health: Health) -> None:
+        self._engine = engine
+        self._transport = transport
+        self._gate = gate
+        self._health = health
+
+    @property
+    def address(self) -> str:
+        """As bound: `127.0.0.1:50061`."""
+        return self._transport.address
+
+    @property
+    def port(self) -> int:
+        """As bound; the one that was found free when it was asked for with 0."""
+        return self._transport.port
+
+    async def drain(self, grace: float) -> None:
+        """Come to an end without losing work; returns when none is left.
+
+        From now on health says NOT_SERVING and new work is refused with UNAVAILABLE, reason DRAINING; runs can still be
+        looked at, watched and cancelled. Running work, background runs and the engine's own included, has `grace`
+        seconds, is then cancelled, and its results still reach their callers. Shielded: a cancellation from around
+        waits for the end, so bound it by `grace`. A second call with a smaller grace shortens the first.
+        """
+        with trio.CancelScope(shield=True):
+            self._gate.close()
+            with trio.move_on_after(HEALTH_BOUND):
+                await _in_loop(self._transport, self._health.shut)
+            await self._engine.drain(grace)
+            with trio.move_on_after(ANSWER_BOUND):
+                await self._gate.wait_idle()
+
+    async def _leave(self) -> None:
+        """After a drain the last answers may still be on their way; otherwise what runs is cancelled at once."""
+        drained = not self._gate.is_open and not self._gate.working
+        self._gate.close()
+        await self._transport.stop(ANSWER_BOUND if drained else 0.0)
+
+
+@asynccontextmanager
+async def serve(
+    engine: "Engine", address: str = "127.0.0.1:50061", *, options: ServerOptions | None = None
+) -> AsyncIterator[Server]:
+    """Serve an engine over gRPC, in any trio program, for as long as the block lasts.
+
+    Port 0 takes a free one; `server.address` tells which. Leaving the block cancels the RPCs that run and closes the
+    port; background runs belong to the engine and go on. Raises Unavailable when the address cannot be bound.
+    """
+    chosen = options or ServerOptions()
+    gate = Gate()
+    services = _services(engine, gate, Intake(chosen.max_plan_depth))
+    health = Health([service.name for service in services], with_reflection=chosen.reflection)
+    async with open_transport(
+        services, address, options=chosen.transport, translate=to_status, extra=health.register
+    ) as transport:
+        await _in_loop(transport, health.open)
+        server = Server(engine, transport, gate, health)
+        yield server
+        await server._leave()  # noqa: SLF001  # an error in the block needs no flush: the transport's own end is quick
+
+
+async def _in_loop(transport: Transport, fn: Callable[[], Any]) -> None:
+    await transport.call_in_loop(fn)
+
+
+def _services(engine: "Engine", gate: Gate, intake: Intake) -> list[Service]:
+    run, mapping, catalog = (
+        RunService(engine, gate, intake),
+        MapService(engine, gate, intake),
+        CatalogService(engine, intake),
+    )
+    r, c = run_service_pb2, catalog_service_pb2
+    return [
+        Service(
+            "motet.v1.RunService",
+            [
+                Method("Run", "unary", r.RunRequest, r.RunResponse, run.run),
+                Method("StreamRun", "stream", r.StreamRunRequest, r.StreamRunResponse, run.stream_run),
+                Method("StartRun", "unary", r.StartRunRequest, r.StartRunResponse, run.start_run),
+                Method("GetRun", "unary", r.GetRunRequest, r.GetRunResponse, run.get_run),
+                Method("ListRuns", "unary", r.ListRunsRequest, r.ListRunsResponse, run.list_runs),
+                Method("CancelRun", "unary", r.CancelRunRequest, r.CancelRunResponse, run.cancel_run),
+                Method("WatchRun", "stream", r.WatchRunRequest, r.WatchRunResponse, run.watch_run),
+                Method("MapRun", "bidi", r.MapRunRequest, r.MapRunResponse, mapping.map_run),
+            ],
+        ),
+        Service(
+            "motet.v1.CatalogService",
+            [
+                Method("ListAgents", "unary", c.ListAgentsRequest, c.ListAgentsResponse, catalog.list_agents),
+                Method("GetAgent", "unary", c.GetAgentRequest, c.GetAgentResponse, catalog.get_agent),
+                Method("ListGroups", "unary", c.ListGroupsRequest, c.ListGroupsResponse, catalog.list_groups),
+                Method("GetGroup", "unary", c.GetGroupRequest, c.GetGroupResponse, catalog.get_group),
+                Method(
+                    "ListAggregations",
+                    "unary",
+                    c.ListAggregationsRequest,
+                    c.ListAggregationsResponse,
+                    catalog.list_aggregations,
+                ),
+            ],
+        ),
+    ]

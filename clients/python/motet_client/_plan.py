@@ -1,0 +1,180 @@
+"""What to run: a tree of sequences and parallels whose leaves are groups of members. Values only: the server checks them.
+
+Field names and defaults are those of the engine's own plan. Where a payload is meant, any value will do: a str travels
+as text, bytes as data, everything else as JSON.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence as Items
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+
+class OnFailure(StrEnum):
+    """What a sequence does after a step that has no answer."""
+
+    STOP = "STOP"
+    """Later steps do not start; their groups are SKIPPED."""
+    CONTINUE = "CONTINUE"
+    """Later steps run all the same."""
+
+
+class OnBreach(StrEnum):
+    """What happens to running members when a budget is used up."""
+
+    DRAIN = "DRAIN"
+    """Nothing new starts, what runs may finish."""
+    CANCEL = "CANCEL"
+    """Nothing new starts, what runs is cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """When a failed call is made again."""
+
+    max_attempts: int = 1
+    """Most attempts, the first included."""
+    initial_backoff: float = 0.1
+    """Seconds before the second attempt."""
+    max_backoff: float = 10.0
+    """Longest wait, in seconds."""
+    backoff_multiplier: float = 2.0
+    """Growth of the wait."""
+    jitter: float = 0.5
+    """Share of each wait that is random, 0 to 1."""
+    reasons: tuple[str, ...] = ()
+    """Failure reasons that are tried again; empty means those that the agent marks retryable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgePolicy:
+    """A second attempt beside a slow one."""
+
+    delay: float | None = None
+    """Seconds before the second attempt; None means the agent's live 95th percentile."""
+    max_attempts: int = 2
+    """Most attempts at once, the first included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of a run or a group; None is no bound. They tighten what the server's catalog sets, never widen it."""
+
+    max_cost_nanos: int | None = None
+    """Billionths of a US dollar."""
+    max_tokens: int | None = None
+    """Input and output together."""
+    max_calls: int | None = None
+    """Calls of agents, descendants included."""
+    max_failure_rate: float | None = None
+    """Share of failed members above which the group stops."""
+    min_samples: int | None = None
+    """Ended members before `max_failure_rate` is looked at; None means 5."""
+    min_successes: int | None = None
+    """Fewest successes for the group to succeed."""
+    max_members: int | None = None
+    """Most members in the run, replicas counted."""
+    max_depth: int | None = None
+    """Deepest nesting of runs; 0 means that members may not run groups."""
+    on_breach: OnBreach | None = None
+    """None means DRAIN."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """The rule that turns outcomes into one answer."""
+
+    name: str = "combine"
+    """A name that `client.aggregations()` lists."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The rule's options, JSON values."""
+    early_stop: bool = True
+    """Cancel the rest once the answer can no longer change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaOverride:
+    """What one replica of a member has of its own; None keeps the member's."""
+
+    replica: int
+    """Which one, from 1."""
+    input: object = None
+    variables: Mapping[str, object] = field(default_factory=dict)
+    """Added to the member's; on the same name these win."""
+    weight: float | None = None
+    timeout: float | None = None
+    """Seconds of run time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An agent's seat in a group."""
+
+    agent: str
+    """A name that `client.agents()` lists."""
+    name: str = ""
+    """Instance name, unique in the group; empty means the agent's name, with `_2`, `_3`, ... where it repeats."""
+    input: object = None
+    """Its own input; None means the run's (JSON null is `Payload.from_json(None)`)."""
+    variables: Mapping[str, object] = field(default_factory=dict)
+    """Added to the run's; on the same name the member's wins."""
+    weight: float = 1.0
+    """Weight in aggregations that weigh."""
+    timeout: float | None = None
+    """Seconds of run time, queueing not counted; 0 means that it never starts, None no bound of its own."""
+    replicas: int | None = None
+    """n copies `name_1` ... `name_n`; None means one, unnumbered."""
+    overrides: Items[ReplicaOverride] = ()
+    """What single replicas have of their own."""
+    retry: RetryPolicy | None = None
+    """None means the group's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Members that run together, and the rule that combines what they say."""
+
+    name: str
+    """Unique in the plan."""
+    members: Items[Member | str]
+    """In the order in which results are reported; a name stands for a plain member."""
+    aggregation: Aggregation | str = field(default_factory=Aggregation)
+    """A name stands for the rule with its defaults."""
+    timeout: float | None = None
+    """Seconds, queueing included; 0 means already over, None no bound of its own."""
+    max_parallel: int | None = None
+    """Most members that run at once; None means as many as there are."""
+    limits: Limits | None = None
+    retry: RetryPolicy | None = None
+    """For members without a policy of their own."""
+    hedge: HedgePolicy | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values, returned with the result, never interpreted."""
+    preserve_session: bool = False
+    """Members continue the run's session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """Steps one after another; the output is the last step's."""
+
+    steps: "Items[Plan]"
+    feed_forward: bool = False
+    """Each step gets the answers before it: as variables named after their groups, and as input where it has none."""
+    on_failure: OnFailure | None = None
+    """None means STOP with `feed_forward`, CONTINUE without."""
+    timeout: float | None = None
+    """Seconds from the sequence's start; 0 means already over, None no bound of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Branches at the same time; the output is an object from group name to answer."""
+
+    branches: "Items[Plan]"
+    timeout: float | None = None
+    """Seconds from the start; 0 means already over, None no bound of its own."""
+
+
+Plan: TypeAlias = Group | Sequence | Parallel

@@ -1,0 +1,253 @@
+"""Values to messages and back, and that the client's nouns are those of the engine."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+
+import motet.model.agent
+import motet.model.event
+import motet.model.outcome
+import motet.model.payload
+import motet.model.plan
+import motet.model.result
+import motet.model.usage
+import motet_client as client
+from motet_client._wire_plan import ON_BREACH, ON_FAILURE, from_group, to_group, to_plan
+from motet_client._wire_results import AGENT_KINDS, STATES, STOP_KINDS, from_event, from_result
+from motet_client._wire_values import from_duration, from_payload, from_struct, to_duration, to_payload, to_struct
+from motet_proto.v1 import catalog_service_pb2, plan_pb2, run_pb2
+
+MODEL = {
+    name: getattr(module, name)
+    for module in (
+        motet.model.agent,
+        motet.model.event,
+        motet.model.outcome,
+        motet.model.payload,
+        motet.model.plan,
+        motet.model.result,
+        motet.model.usage,
+    )
+    for name in dir(module)
+    if name in client.__all__ and dataclasses.is_dataclass(getattr(module, name))
+}
+
+
+def default_of(field: Any) -> Any:
+    made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    if dataclasses.is_dataclass(made) and not isinstance(made, type):
+        return dataclasses.asdict(made)
+    return dict(made) if isinstance(made, Mapping) else made
+
+
+@pytest.mark.parametrize("name", sorted(MODEL))
+def test_a_noun_has_the_fields_and_defaults_of_the_engine_s_own(name: str) -> None:
+    mine, theirs = (
+        {field.name: default_of(field) for field in dataclasses.fields(noun)}
+        for noun in (getattr(client, name), MODEL[name])
+    )
+    assert mine == theirs
+
+
+def test_every_noun_of_a_result_is_compared() -> None:
+    assert {"Group", "Member", "RunResult", "GroupResult", "Outcome", "Event", "RunEnded", "Usage"} <= set(MODEL)
+
+
+@pytest.mark.parametrize(
+    ("enum", "table"),
+    [
+        (run_pb2.State, STATES),
+        (run_pb2.StopReceipt.Kind, STOP_KINDS),
+        (plan_pb2.OnFailure, ON_FAILURE),
+        (plan_pb2.OnBreach, ON_BREACH),
+        (catalog_service_pb2.AgentKind, AGENT_KINDS),
+    ],
+)
+def test_every_value_of_an_enum_but_unspecified_has_a_name(enum: Any, table: dict[int, Any]) -> None:
+    assert set(enum.values()) - {0} == set(table)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-9, 0.1, 1.5, 86400.25, -1.5])
+def test_seconds_keep_their_nanoseconds(seconds: float) -> None:
+    duration = to_duration(seconds)
+    assert duration is not None
+    assert from_duration(duration) == seconds
+
+
+def test_no_bound_is_unset_and_what_is_no_number_is_refused() -> None:
+    assert to_duration(None) is None
+    assert to_duration(math.inf) is None
+    with pytest.raises(ValueError, match="nan"):
+        to_duration(math.nan)
+    with pytest.raises(ValueError, match="up to"):
+        to_duration(1e300)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(), json_values, min_size=1, max_size=3))
+def test_json_values_come_back_equal(values: dict[str, Any]) -> None:
+    struct = to_struct(values)
+    assert struct is not None
+    assert from_struct(struct) == values
+
+
+def test_whole_numbers_come_back_as_ints() -> None:
+    struct = to_struct({"n": 3, "x": 2.5})
+    assert struct is not None
+    assert {name: repr(value) for name, value in from_struct(struct).items()} == {"n": "3", "x": "2.5"}
+
+
+@given(st.text() | st.binary() | json_values)
+def test_any_value_comes_back_equal_as_a_payload(value: Any) -> None:
+    assert from_payload(to_payload(value)).value == value
+
+
+def test_a_json_document_keeps_its_letters() -> None:
+    payload = client.Payload.from_json_text('{"n": 1.10000000000000000001}')
+    assert from_payload(to_payload(payload)) == payload
+
+
+def test_a_payload_refuses_what_is_not_json() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        client.Payload.from_json(math.nan)
+    with pytest.raises(ValueError, match="NaN is not JSON"):
+        client.Payload.from_json_text("NaN")
+    with pytest.raises(TypeError, match="object has no JSON form"):
+        client.Payload.of(object())
+
+
+FULL = client.Group(
+    "review",
+    (
+        client.Member("ruff"),
+        client.Member(
+            "mypy",
+            name="types",
+            input=client.Payload.from_json({"a": 1}),
+            variables={"k": client.Payload.from_text("v")},
+            weight=0.0,
+            timeout=0.0,
+            replicas=3,
+            overrides=(client.ReplicaOverride(replica=2, weight=0.5, timeout=0.25),),
+            retry=client.RetryPolicy(max_attempts=3, initial_backoff=0.0, jitter=0.0, reasons=("X",)),
+        ),
+    ),
+    client.Aggregation("vote", {"field": "x", "ties": ["a", None]}, early_stop=False),
+    timeout=0.0,
+    max_parallel=2,
+    limits=client.Limits(max_calls=0, max_failure_rate=0.0, max_depth=0, on_breach=client.OnBreach.CANCEL),
+    retry=client.RetryPolicy(),
+    hedge=client.HedgePolicy(delay=0.0, max_attempts=3),
+    metadata={"team": "x", "n": [1, 2.5]},
+    preserve_session=True,
+)
+
+
+@pytest.mark.parametrize("group", [FULL, client.Group("g", (client.Member("a"),))])
+def test_a_group_comes_back_equal_with_every_zero_kept(group: client.Group) -> None:
+    assert from_group(to_group(group)) == group
+
+
+def test_names_stand_for_members_and_rules() -> None:
+    assert to_group(client.Group("g", ["a", "b"], "first")) == to_group(
+        client.Group("g", [client.Member("a"), client.Member("b")], client.Aggregation("first"))
+    )
+
+
+def test_plans_nest_and_keep_their_bounds() -> None:
+    step = client.Group("g", ["a"])
+    plan = client.Sequence(
+        [client.Parallel([step], timeout=0.0), step], feed_forward=True, on_failure=client.OnFailure.CONTINUE, timeout=2
+    )
+    message = to_plan(plan)
+    assert message.timeout.seconds == 2
+    assert (message.sequence.feed_forward, message.sequence.on_failure) == (True, plan_pb2.ON_FAILURE_CONTINUE)
+    assert message.sequence.steps[0].HasField("timeout")
+    assert message.sequence.steps[0].parallel.branches[0].group.name == "g"
+    assert not message.sequence.steps[1].HasField("timeout")
+
+
+def test_what_is_no_plan_is_refused() -> None:
+    wrong: Any = {"name": "g"}
+    with pytest.raises(TypeError, match="dict is not a plan"):
+        to_plan(wrong)
+
+
+def stopped() -> run_pb2.Outcome:
+    outcome = run_pb2.Outcome(member="m", agent="a", state=run_pb2.STATE_TIMED_OUT, attempts=2, nested=[group_result()])
+    outcome.failure.reason, outcome.failure.message = "DEADLINE_EXCEEDED", "too slow"
+    outcome.failure.details.update({"after": 3})
+    outcome.stop.kind, outcome.stop.detail = run_pb2.StopReceipt.KIND_DETACHED, "thread m"
+    outcome.stop.took.FromMilliseconds(250)
+    outcome.usage.calls = 4
+    return outcome
+
+
+def group_result() -> run_pb2.GroupResult:
+    group = run_pb2.GroupResult(name="g", state=run_pb2.STATE_SUCCEEDED, decided_early=True, parent="top/m")
+    group.aggregate.json = "[1]"
+    group.stats.ran.FromSeconds(2)
+    group.stats.detached = 1
+    return group
+
+
+def test_a_result_comes_whole() -> None:
+    group = group_result()
+    group.outcomes.append(stopped())
+    message = run_pb2.RunResult(
+        run_id="r", state=run_pb2.STATE_FAILED, groups=[group], started_at=Timestamp(seconds=60)
+    )
+    message.failure.reason, message.failure.message = "GROUP_FAILED", "no answer"
+    result = from_result(message)
+    outcome = result["g"]["m"]
+    assert (result.started_at, result.output) == (datetime(1970, 1, 1, 0, 1, tzinfo=UTC), None)
+    assert result["g"].aggregate == client.Payload("json", "[1]")
+    assert result["g"].stats == client.Stats(ran=2.0, detached=1)
+    assert outcome.stop == client.StopReceipt(client.StopKind.DETACHED, 0.25, "thread m")
+    assert outcome.failure == client.Failure("DEADLINE_EXCEEDED", "too slow", {"after": 3})
+    assert (outcome.usage.calls, outcome.nested[0].parent, outcome.succeeded) == (4, "top/m", False)
+    with pytest.raises(client.RunFailed) as caught:
+        result.unwrap()
+    assert (caught.value.reason, caught.value.result) == ("GROUP_FAILED", result)
+    with pytest.raises(KeyError):
+        _ = result["nobody"]
+
+
+def test_a_state_that_this_client_does_not_know_is_an_error_that_says_so() -> None:
+    with pytest.raises(client.Internal, match="update motet-client"):
+        from_result(run_pb2.RunResult(state=99))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [field.name for field in run_pb2.Event.DESCRIPTOR.oneofs_by_name["detail"].fields])
+def test_every_kind_of_event_has_a_detail(kind: str) -> None:
+    message = run_pb2.Event(sequence=1, elapsed=Duration(seconds=1), group="g", member="m", parent="p")
+    detail = getattr(message, kind)
+    detail.SetInParent()
+    if kind == "run_ended":
+        detail.state = run_pb2.STATE_SUCCEEDED
+    if kind == "group_ended":
+        detail.result.CopyFrom(group_result())
+    if kind == "member_ended":
+        detail.outcome.CopyFrom(stopped())
+    event = from_event(message)
+    assert event is not None
+    assert type(event.detail).__name__ == kind.title().replace("_", "")
+    assert (event.sequence, event.elapsed, event.group, event.member, event.parent) == (1, 1.0, "g", "m", "p")

@@ -1,0 +1,68 @@
+"""What the commands share: their options, and how they reach an engine or a server."""
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import trio
+from cyclopts import Parameter
+
+from motet_server.cli.exits import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from motet import Catalog, Engine
+    from motet_client.trio import Client
+
+Flag = Parameter(negative="", show_default=False)
+CatalogOption = Annotated[str | None, Parameter(name="--catalog", help="Catalog file to run from, in this process.")]
+ServerOption = Annotated[str | None, Parameter(name="--server", help="Address of a server, such as 127.0.0.1:50061.")]
+NeededServer = Annotated[str, Parameter(name="--server", help="Address of a server, such as 127.0.0.1:50061.")]
+JsonOption = Annotated[bool, Flag, Parameter(name="--json", help="Print one JSON object a line.")]
+LabelOption = Annotated[
+    list[str] | None, Parameter(name="--label", negative="", help="name=value; may be given more than once.")
+]
+
+
+def one_place(catalog: str | None, server: str | None) -> None:
+    """Raises UsageError unless exactly one of the two is given."""
+    if catalog is not None and server is not None:
+        raise UsageError("--catalog, --server: give one of the two, not both")
+    if catalog is None and server is None:
+        raise UsageError("--catalog, --server: say where the agents are: --catalog FILE or --server ADDRESS")
+
+
+async def load_catalog(path: str) -> "Catalog":
+    """The catalog of a file. Raises CatalogError. Its Python files are imported here, in the main thread."""
+    from motet import Catalog  # noqa: PLC0415  # a command loads what it needs
+
+    await trio.lowlevel.checkpoint()
+    return Catalog.load(path)
+
+
+@asynccontextmanager
+async def open_engine(path: str) -> "AsyncIterator[Engine]":
+    """An engine on a catalog file, with the file's own bounds."""
+    import motet  # noqa: PLC0415
+
+    catalog = await load_catalog(path)
+    settings = catalog.settings
+    async with motet.open_engine(
+        catalog,
+        max_parallel=settings.max_parallel,
+        max_depth=settings.max_depth,
+        max_members=settings.max_members,
+        stop_grace=settings.stop_grace,
+    ) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def open_client(address: str) -> "AsyncIterator[Client]":
+    """A client of the server at this address."""
+    try:
+        from motet_client.trio import Client  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--server needs {error.name}: pip install 'motet[server]'") from None
+    async with Client(address) as client:
+        yield client

@@ -1,0 +1,62 @@
+"""Tables and coloured words. Cells are plain text, never markup, so nothing in them is interpreted."""
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from motet_server.cli.text import one_line
+
+STYLES = {
+    "SUCCEEDED": "green",
+    "FAILED": "red",
+    "TIMED_OUT": "yellow",
+    "CANCELLED": "magenta",
+    "SKIPPED": "dim",
+    "RUNNING": "cyan",
+    "QUEUED": "dim",
+    "DETACHED": "bold red",
+}
+"""Colour of each state."""
+
+_WIDE = 10_000
+_NAME = 40
+"""Characters of a name that a narrow terminal keeps."""
+_ELASTIC = {"output", "stop", "description", "members", "labels"}
+
+
+def styled(word: str) -> Text:
+    """A word, in the colour of the state that it begins with."""
+    return Text(word, style=STYLES.get(word.split(" ", 1)[0].rstrip(":"), ""))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[str] = ()) -> Table:
+    """A table without lines. Columns that are empty in every row are left out; `numbers` are set to the right."""
+    kept = [[one_line(cell) for cell in row] for row in rows]
+    shown = [index for index in range(len(columns)) if any(row[index] for row in kept)]
+    right = set(numbers)
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for index in shown:
+        name = columns[index]
+        # A narrow terminal cuts long texts before it cuts names, states and times.
+        width = max(len(name), *(len(row[index]) for row in kept))
+        least = 8 if name in _ELASTIC else min(width, _NAME)
+        justify: Literal["right", "left"] = "right" if name in right else "left"
+        made.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True, min_width=least)
+    for row in kept:
+        made.add_row(*(styled(row[index]) for index in shown))
+    return made
+
+
+def render(what: RenderableType, *, terminal: bool) -> str:
+    """As text: in the terminal's width and colours, or plain, uncut and without trailing spaces."""
+    buffer = io.StringIO()
+    if terminal:
+        console = Console(file=buffer, force_terminal=True, width=Console().width, highlight=False)
+    else:
+        console = Console(file=buffer, width=_WIDE, color_system=None, highlight=False)
+    console.print(what)
+    return "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())

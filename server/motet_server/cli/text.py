@@ -1,0 +1,74 @@
+"""Text for people: what members say is not trusted, so it never reaches a terminal or a markup parser unescaped."""
+
+import re
+from typing import Any
+
+CUT = 60
+"""Characters of an answer in a table: what is left of 120 columns beside names, states and times."""
+
+# C0 and C1 controls steer terminals; bidi and invisible controls reorder or hide what is read; lone surrogates cannot be written.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def _escape(match: re.Match[str]) -> str:
+    char = match.group()
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(char)
+    return named or (f"\\x{ord(char):02x}" if ord(char) < 0x100 else f"\\u{ord(char):04x}")
+
+
+def one_line(text: str) -> str:
+    """The text with every control character written out, line ends included."""
+    return _UNSAFE.sub(_escape, text)
+
+
+def many_lines(text: str) -> str:
+    """The text with its line ends and tabs kept, and every other control character written out."""
+    plain = text.replace("\r\n", "\n")
+    return _UNSAFE.sub(lambda match: match.group() if match.group() in "\n\t" else _escape(match), plain)
+
+
+def cut(text: str, width: int = CUT) -> str:
+    """The text on one line, at most `width` characters long."""
+    # Cut before escaping too, so that a long answer costs what is shown of it.
+    line = one_line(text[: width + 1])
+    return line if len(line) <= width else line[: width - 3] + "..."
+
+
+def seconds(value: float) -> str:
+    """A duration, in the unit that reads best."""
+    if value < 0.9995:
+        return f"{value * 1000:.0f} ms"
+    if value < 60:
+        return f"{value:.2f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 member`, `2 members`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def payload_text(payload: Any) -> str:
+    """A payload as text, not escaped. Bytes that are not UTF-8 are described, not shown."""
+    if payload is None:
+        return ""
+    if isinstance(payload.content, str):
+        return payload.content
+    try:
+        return str(payload.content.decode())
+    except UnicodeDecodeError:
+        return f"({count(len(payload.content), 'byte')} of {payload.media_type or 'application/octet-stream'})"
+
+
+def reason(failure: Any) -> str:
+    """A failure on one line."""
+    return one_line(f"{failure.reason}: {failure.message}") if failure is not None else ""
+
+
+def receipt(stop: Any) -> str:
+    """A stop receipt on one line; empty when there is none."""
+    if stop is None:
+        return ""
+    line = f"{stop.kind!s} in {seconds(stop.took)}"
+    return one_line(f"{line}: {stop.detail}") if stop.detail else line

@@ -15,7 +15,7 @@ from motet.model.agent import AgentInfo, Reply
 from motet.model.event import Event
 from motet.model.outcome import Failure, Outcome
 from motet.model.payload import EMPTY, Payload
-from motet.model.plan import Plan
+from motet.model.plan import Member, Plan
 from motet.model.result import RunResult
 from motet.model.run import RunPage, RunQuery, RunRecord
 
@@ -163,6 +163,31 @@ class Roster:
     """Instance names, in declared order."""
     weights: Sequence[float]
     """One for each name."""
+    question: Payload = EMPTY
+    """What the members were given, for rules that ask an agent about their answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Questions that an aggregation puts to agents before it can answer: a tiebreak, scores, a summary.
+
+    The engine runs them as a group of their own, inside the asking group's deadline and widths, and gives every outcome
+    to `then`, in the order of the members, however it ended. A question that is not asked costs nothing: pure rules
+    never make one.
+    """
+
+    purpose: str
+    """Names the questions' group in events and results: `tiebreaker`, `judge`, `summary`, ..."""
+    members: Sequence[Member]
+    """One for each question, with its agent, input, timeout and a name unique among them. At least one."""
+    then: "Callable[[Sequence[Outcome]], Answer]"
+    """What the outcomes make of it: pure, like a tally."""
+    max_parallel: int | None = None
+    """Most questions at once; None means all."""
+
+
+Answer: TypeAlias = Payload | Failure | Ask
+"""What an aggregation says in the end, or what it has to ask before it can."""
 
 
 class Tally(Protocol):
@@ -177,8 +202,8 @@ class Tally(Protocol):
         be none, can no longer change whatever the others do."""
         ...
 
-    def answer(self, outcomes: Sequence[Outcome]) -> Payload | Failure:
-        """The answer over all outcomes, in declared order, or why there is none."""
+    def answer(self, outcomes: Sequence[Outcome]) -> Answer:
+        """The answer over all outcomes, in declared order, or why there is none, or what has to be asked first."""
         ...
 
 
@@ -186,6 +211,23 @@ class Aggregator(Protocol):
     """A rule with its options. One serves any number of groups at once."""
 
     def begin(self, roster: Roster) -> Tally: ...
+
+    @property
+    def agents(self) -> Sequence[str]:
+        """Names of the catalog's agents that it may ask, so that an unknown one is refused before anything starts."""
+        ...
+
+
+class RuleBook(Protocol):
+    """What a rule may look up while it is made: a catalog."""
+
+    @property
+    def aggregations(self) -> "Mapping[str, AggregatorType]": ...
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """Python functions that options may name: a request cannot bring code, only the name of code."""
+        ...
 
 
 class AggregatorType(Protocol):
@@ -205,7 +247,7 @@ class AggregatorType(Protocol):
     @property
     def decides_early(self) -> bool: ...
 
-    def make(self, options: Mapping[str, Any]) -> Aggregator:
+    def make(self, options: Mapping[str, Any], book: RuleBook, /) -> Aggregator:
         """Raises ValueError, with a sentence that names the option, when the options are wrong."""
         ...
 

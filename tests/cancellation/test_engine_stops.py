@@ -7,7 +7,7 @@ import trio
 
 import motet
 from motet import Group, Member, Parallel, Sequence, State, StopKind
-from motet.testing import ScriptedAgent, check_run
+from motet.testing import AskingRule, ScriptedAgent, check_run
 
 
 async def test_a_cancelled_run_stops_every_member_before_the_caller_goes_on(
@@ -292,3 +292,22 @@ async def test_a_step_that_is_cancelled_leaves_later_steps_skipped(autojump_cloc
     check_run(events, run.result, plan=plan)
     assert [g.state for g in run.result.groups] == [State.CANCELLED, State.SKIPPED]
     assert run.result.state is State.CANCELLED
+
+
+async def test_a_question_of_a_nested_group_that_decided_early_is_cancelled_with_the_run(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    judge = ScriptedAgent("judge", delay=60)
+    catalog = motet.Catalog()
+    catalog.add_aggregation(AskingRule(judge, enough=1))
+    inner = Group("inner", [ScriptedAgent("a"), ScriptedAgent("b", delay=50)], "asking")
+    outer = Group("outer", [ScriptedAgent("host", nested=inner)])
+    async with motet.open_engine(catalog) as engine, engine.stream(outer) as run:
+        await trio.sleep(5)
+        run.cancel()
+        events = [event async for event in run]
+    check_run(events, run.result, plan=outer)
+    nested = run.result["outer"]["host"].nested[0]
+    assert nested["b"].failure.reason == "DECIDED"
+    assert nested.state is State.CANCELLED
+    assert nested.asked[0].outcomes[0].failure.reason == "CANCELLED"

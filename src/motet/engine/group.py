@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from motet.engine import causes, settle
+from motet.engine.asking import Asking, all_outcomes
 from motet.engine.causes import StopCause
+from motet.engine.deciding import Deciding
 from motet.engine.resolve import GroupNode
 from motet.engine.running import RunningMember
 from motet.engine.seat_queue import SeatQueue
@@ -26,7 +28,7 @@ from motet.model.outcome import Failure, Outcome
 from motet.model.payload import Payload
 from motet.model.result import GroupResult
 from motet.model.state import State
-from motet.ports import Call, Refuse, Roster, Tally, Ticket, Wait
+from motet.ports import Ask, Call, Refuse, Ticket, Wait
 
 if TYPE_CHECKING:
     from motet.engine.run import RunExecution
@@ -57,21 +59,19 @@ class GroupExecution:
         self.progress_dropped = 0
         self.running: dict[int, RunningMember] = {}
         self.result: GroupResult | None = None
-        self._whose = whose
+        self.whose = whose
         self._input = input
-        self._variables = variables
+        self.variables = variables
         self._outcomes: list[Outcome | None] = [None] * node.seats.total
         self._ended = 0
         self._active = 0
         self._peak = 0
         self._detached = 0
-        self._tally: Tally | None = None
-        self._tally_failure: Failure | None = None
-        try:
-            self._tally = node.aggregator.begin(Roster(node.seats.names, node.seats.weights))
-        except Exception as error:  # noqa: BLE001 - an aggregation is foreign code; its failure is a result
-            self._tally_failure = _aggregation_failed(error)
-        self._decided = False
+        self._deciding = Deciding(node, input)
+        self._asking = Asking(self)
+        self._answer: Payload | Failure | None = None
+        self.cut: StopCause | None = None
+        """Why the questions of the aggregation were stopped."""
         tickets: dict[str, Ticket] = {}
         self._queue = SeatQueue(
             node.seats,
@@ -96,6 +96,7 @@ class GroupExecution:
         self.run.engine.nursery.start_soon(self._work, name=f"motet group {self.name}")
         try:
             await self._wait_concluded()
+            self._answer = await self._asking.settle(self._deciding.answer(self._all_outcomes()))
         except trio.Cancelled:
             self.stop(self.run.outer_cause())
             # Bounded: `stop` set the alarm, after which whoever still runs is detached.
@@ -107,8 +108,11 @@ class GroupExecution:
         return self.result
 
     def stop(self, cause: StopCause) -> None:
-        """Stop what runs and start nothing more. The first cause counts."""
-        if self.cause is None:
+        """Stop what runs and start nothing more. The first cause counts, but for what the aggregation asks later."""
+        if self._concluded.is_set():
+            self.cut = self.cut or cause
+            self._asking.stop(cause)
+        elif self.cause is None:
             self.cause = cause
             self._scope.cancel()
             self._arm(trio.current_time() + self.run.engine.stop_grace)
@@ -193,7 +197,7 @@ class GroupExecution:
         member.call = Call(
             seats.input(spec, index, self._input),
             host=member,
-            variables=seats.variables(spec, index, self._variables),
+            variables=seats.variables(spec, index, self.variables),
             run_id=self.run.journal.run_id,
             group=self.name,
             member=name,
@@ -235,21 +239,10 @@ class GroupExecution:
         self._outcomes[index] = outcome
         self._ended += 1
         self._emit(MemberEnded(outcome), outcome.member)
-        if self._tally is not None and self._tally_failure is None:
-            self._feed(self._tally, index, outcome)
+        if self._deciding.feed(index, outcome) and self.cause is None and self._ended < len(self._outcomes):
+            self.stop(causes.decided(trio.current_time()))
         if self._detached and self._ended == len(self._outcomes):
             self._concluded.set()
-
-    def _feed(self, tally: Tally, index: int, outcome: Outcome) -> None:
-        try:
-            decided = tally.add(index, outcome)
-        except Exception as error:  # noqa: BLE001 - an aggregation is foreign code; its failure is a result
-            self._tally_failure = _aggregation_failed(error)
-            return
-        if decided and not self._decided and self.node.early_stop:
-            self._decided = True
-            if self.cause is None and self._ended < len(self._outcomes):
-                self.stop(causes.decided(trio.current_time()))
 
     def _refuse(self, index: int, refusal: Refuse, now: float) -> None:
         self._skip(index, refusal.failure, now)
@@ -278,7 +271,7 @@ class GroupExecution:
         """Why members see a cancellation now."""
         if self.cause is None:
             if now >= self.deadline:
-                self.cause = causes.deadline_exceeded(self.deadline, self._whose)
+                self.cause = causes.deadline_exceeded(self.deadline, self.whose)
             else:
                 # Nothing of this run asked: the engine's own nursery is being torn down.
                 self.cause = causes.engine_closed(now)
@@ -332,43 +325,47 @@ class GroupExecution:
     # ---------------------------------------------------------------------------------------------------- concluding
 
     def _conclude(self) -> GroupResult:
-        outcomes = tuple(outcome for outcome in self._outcomes if outcome is not None)
-        answer = self._tally_failure or self._answer(outcomes)
-        state, aggregate, failure = settle.group_state(answer, self.cause, outcomes)
+        outcomes, asked = self._all_outcomes(), self._asking.results
+        answer, unasked = self._answer, False
+        if answer is None:
+            # Cancelled on the way: what the members said may be an answer all the same, what was to be asked is not.
+            own = self._deciding.answer(outcomes)
+            unasked = isinstance(own, Ask)
+            stopped = Failure(reason.CANCELLED, "cancelled before the aggregation's questions were answered")
+            answer = stopped if isinstance(own, Ask) else own
+        cause = self.cut or self.cause
+        if self.cut is None and asked and isinstance(answer, Failure) and trio.current_time() >= self.deadline:
+            cause = causes.deadline_exceeded(self.deadline, self.whose)
+        state, aggregate, failure = settle.group_state(answer, cause, all_outcomes(outcomes, asked), unasked=unasked)
+        spared = [o for o in outcomes if o.failure is not None and o.failure.reason == reason.DECIDED]
+        early = self._deciding.decided and bool(spared)
         result = GroupResult(
             name=self.name,
             state=state,
             aggregate=aggregate,
             failure=failure,
             outcomes=outcomes,
-            decided_early=self._decided
-            and any(o.failure is not None and o.failure.reason == reason.DECIDED for o in outcomes),
+            decided_early=early,
             elapsed=trio.current_time() - self.started,
             stats=settle.count(outcomes, self._peak, self.progress_dropped),
             metadata=self.node.group.metadata,
             parent=self.parent,
-            usage=settle.total_usage(outcome.usage for outcome in outcomes),
+            usage=settle.total_usage([*(o.usage for o in outcomes), *(group.usage for group in asked)]),
+            asked=asked,
+            saved=settle.saved(outcomes, self._cost_of) if early else None,
         )
         self.run.groups.discard(self)
         if not self._detached:
             self.run.engine.groups.discard(self)
-        self._emit(GroupEnded(replace(result, outcomes=())))
+        told = replace(result, outcomes=(), asked=()) if self.run.journal.heard else result
+        self._emit(GroupEnded(told))
         return result
 
-    def _answer(self, outcomes: tuple[Outcome, ...]) -> Payload | Failure:
-        try:
-            if self._tally is not None:
-                return self._tally.answer(outcomes)
-        except Exception as error:  # noqa: BLE001 - an aggregation is foreign code; its failure is a result
-            return _aggregation_failed(error)
-        return Failure(reason.AGGREGATION_FAILED, "the aggregation did not begin")
+    def _all_outcomes(self) -> tuple[Outcome, ...]:
+        return tuple(outcome for outcome in self._outcomes if outcome is not None)
+
+    def _cost_of(self, index: int) -> int | None:
+        return self.node.seats.spec(index).info.estimated_cost_nanos
 
     def _emit(self, detail: GroupStarted | MemberStarted | MemberEnded | GroupEnded, member: str = "") -> None:
         self.run.journal.emit(detail, self.name, member, self.parent)
-
-
-def _aggregation_failed(error: Exception) -> Failure:
-    name = type(error).__name__
-    return Failure(
-        reason.AGGREGATION_FAILED, f"the aggregation raised {name}: {error}; every outcome is kept", {"type": name}
-    )

@@ -48,9 +48,14 @@ class Journal:
         self.progress = 0
         self._observers = observers
 
+    @property
+    def heard(self) -> bool:
+        """Somebody listens."""
+        return bool(self.sinks or self._observers)
+
     def emit(self, detail: Detail, group: str = "", member: str = "", parent: str = "") -> None:
         self.sequence += 1
-        if not self.sinks and not self._observers:
+        if not self.heard:
             # Nobody listens, and nobody can begin to later: the fact is counted, not described.
             return
         event = Event(self.sequence, trio.current_time() - self.started, detail, group, member, parent)

@@ -43,9 +43,12 @@ class RunExecution:
         *,
         caller_deadline: float,
         depth: int,
-        within: "tuple[RunExecution, RunningMember, str] | None" = None,
+        within: "tuple[RunExecution, GroupExecution, str] | None" = None,
+        whose: str = "caller",
+        asks: bool = False,
     ) -> None:
-        """`within` is the run, the member and the path that a nested run belongs to; None for a run of its own."""
+        """`within` is the run, the group and the path that a nested run belongs to; None for a run of its own. `whose` names
+        what `caller_deadline` belongs to, `asks` says that the run is what the group's aggregation asks."""
         self.engine = engine
         self.request = request
         self.node = node
@@ -60,6 +63,8 @@ class RunExecution:
         self.cause: StopCause | None = None
         self.parent = within[2] if within is not None else ""
         self._within = within
+        self._asks = asks
+        self._whose = whose
         if within is None:
             self.journal = Journal(f"run_{uuid.uuid4().hex}", engine.observers)
             self.members = 0
@@ -90,7 +95,7 @@ class RunExecution:
         if self._within is None:
             started = RunStarted(self.run_id, self.started_at, total, self.request.labels)
             self.journal.emit(started)
-        deadline, whose = self.caller_deadline, "caller"
+        deadline, whose = self.caller_deadline, self._whose
         if self.request.timeout is not None and self.started + self.request.timeout < deadline:
             deadline, whose = self.started + self.request.timeout, "run"
         try:
@@ -124,9 +129,11 @@ class RunExecution:
         if self.cause is not None:
             return self.cause
         if now >= self.caller_deadline:
-            return causes.deadline_exceeded(self.caller_deadline, "caller")
+            return causes.deadline_exceeded(self.caller_deadline, self._whose)
         if self._within is not None:
-            return self._within[1].group.cause or causes.cancelled(now)
+            run, group, _ = self._within
+            # Questions are put after the members were stopped: that is not why they are.
+            return (group.cut or run.outer_cause()) if self._asks else (group.cause or causes.cancelled(now))
         return self.engine.closing_cause or causes.cancelled(now)
 
     def count_members(self, more: int) -> None:
@@ -172,13 +179,31 @@ class RunExecution:
             bounds,
             caller_deadline=member.deadline,
             depth=depth,
-            within=(self, member, path),
+            within=(self, member.group, path),
+            whose="member" if member.timed else member.group.whose,
         )
         member.nested_runs.append(nested)
         try:
             return await nested.execute()
         finally:
             await member.leave_nested()  # noqa: ASYNC102 - waiting for width is cancellable, as everywhere
+
+    def nested(
+        self, request: RunRequest, group: GroupExecution, path: str, deadline: float, whose: str
+    ) -> "RunExecution":
+        """A run at the same depth, for what a group of this run asks. Raises InvalidRequest."""
+        node = resolve(request, self.engine.catalog, self.bounds)
+        return RunExecution(
+            self.engine,
+            request,
+            node,
+            self.bounds,
+            caller_deadline=deadline,
+            depth=self.depth,
+            within=(self, group, path),
+            whose=whose,
+            asks=True,
+        )
 
     # ------------------------------------------------------------------------------------------------------ the tree
 

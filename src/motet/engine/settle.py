@@ -1,14 +1,14 @@
 """From outcomes to results: the pure decisions at the end of groups and runs."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from motet.engine.causes import StopCause
 from motet.model import reason
 from motet.model import usage as usage_module
 from motet.model.outcome import Failure, Outcome, StopKind
 from motet.model.payload import Payload
-from motet.model.result import GroupResult, Stats
+from motet.model.result import GroupResult, Saved, Stats
 from motet.model.state import State
 from motet.model.usage import Usage
 
@@ -57,8 +57,8 @@ def count(outcomes: Sequence[Outcome], peak_running: int = 0, progress_dropped: 
 
 def add_up(parts: Sequence[Stats], peak_running: int) -> Stats:
     """The statistics of a run from those of its groups."""
-    if len(parts) == 1:
-        return dataclasses.replace(parts[0], peak_running=peak_running)
+    if len(parts) == 1 and parts[0].peak_running == peak_running:
+        return parts[0]
     return Stats(
         peak_running=peak_running,
         **{
@@ -69,17 +69,34 @@ def add_up(parts: Sequence[Stats], peak_running: int) -> Stats:
     )
 
 
+def saved(outcomes: Sequence[Outcome], cost_of: Callable[[int], int | None]) -> Saved:
+    """What an early decision spared; `cost_of` is what the member at a place was expected to cost."""
+    members = calls = cost = unpriced = 0
+    for index, outcome in enumerate(outcomes):
+        if outcome.failure is None or outcome.failure.reason != reason.DECIDED:
+            continue
+        members += 1
+        if outcome.state is State.SKIPPED:
+            calls += 1
+            expected = cost_of(index)
+            unpriced += expected is None
+            cost += expected or 0
+    return Saved(members=members, calls=calls, cost_nanos=cost, unpriced_calls=unpriced)
+
+
 def group_state(
-    answer: Payload | Failure, cause: StopCause | None, outcomes: Sequence[Outcome]
+    answer: Payload | Failure, cause: StopCause | None, outcomes: Sequence[Outcome], *, unasked: bool = False
 ) -> tuple[State, Payload | None, Failure | None]:
     """State, aggregate and failure of a group that has ended.
 
     A group that was cancelled has no answer, even if what had ended by then would give one: the caller no longer asked.
+    `unasked` says that the cancel came before the aggregation could put its questions, which then stopped nobody.
     One whose deadline passed has the answer that its finished members give, if they give one.
     """
     if cause is not None and cause.reason in (reason.CANCELLED, reason.ENGINE_CLOSED):
-        touched = any(o.failure is not None and o.failure.reason == cause.reason for o in outcomes)
-        if touched:
+        if unasked:
+            return State.CANCELLED, None, Failure(cause.reason, cause.message, {"unasked": True})
+        if any(o.failure is not None and o.failure.reason == cause.reason for o in outcomes):
             return State.CANCELLED, None, cause.failure
     if isinstance(answer, Payload):
         return State.SUCCEEDED, answer, None

@@ -97,4 +97,4 @@ class Event:
     """Instance name; empty in events of the run or the group."""
     parent: str = ""
     """Empty in the plan itself, else the chain of group/member seats that led to the group; a member's second nested run
-    adds `#2` to it, its third `#3`."""
+    adds `#2` to it, its third `#3`; what a group's aggregation asks adds the group and `/@`."""

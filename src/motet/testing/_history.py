@@ -18,14 +18,32 @@ from motet.model.outcome import Outcome
 
 def seat_path(parent: str, group: str, member: str) -> str:
     """Where a member sits: the `parent` of the groups that it runs; from its second run on, `#2`, `#3`, ... follow."""
-    own = f"{group}/{member}"
-    return f"{parent}/{own}" if parent else own
+    return f"{group_path(parent, group)}/{member}"
+
+
+def group_path(parent: str, group: str) -> str:
+    """Where a group stands: `parent/group`."""
+    return f"{parent}/{group}" if parent else group
+
+
+def questions_path(parent: str, group: str) -> str:
+    """The `parent` of what a group's aggregation asks; from its second question on, `#2`, `#3`, ... follow."""
+    return f"{group_path(parent, group)}/@"
 
 
 def runner(parent: str) -> str:
-    """The seat of the member that ran the groups with this parent."""
+    """What ran the groups with this parent: the seat of a member, or the place of a group's questions (`.../@`)."""
     path, mark, number = parent.rpartition("#")
     return path if mark and number.isdecimal() else parent
+
+
+def asker(parent: str) -> tuple[str, str] | None:
+    """(parent, name) of the group whose aggregation asked the groups with this parent; None when a member ran them."""
+    path, mark, rest = runner(parent).rpartition("/@")
+    if not mark or rest:
+        return None
+    above, _, name = path.rpartition("/")
+    return above, name
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +79,13 @@ class Scope:
 
     @property
     def label(self) -> str:
-        return f"group {self.parent}/{self.name}" if self.parent else f"group {self.name}"
+        return f"group {group_path(self.parent, self.name)}"
+
+    @property
+    def members_ended(self) -> bool:
+        """Whether as many members have ended as the group said that it has."""
+        ended = sum(seat.outcome is not None for seat in self.seats.values())
+        return self.started is None or ended >= self.started.members
 
 
 class History:
@@ -81,7 +105,7 @@ class History:
         self._running_with_nested = 0
         self._open: dict[tuple[str, str], Scope] = {}
         self._open_under: dict[str, list[Scope]] = {}
-        """Open groups by the seat of the member that runs them."""
+        """Open groups by the seat of the member that runs them, or the place of the questions that they are."""
         self._known: set[tuple[str, str]] = set()
         self._seats: dict[str, Seat] = {}
         """Running members by the path of their seat."""
@@ -153,15 +177,28 @@ class History:
         elif key in self._known:
             self._say(f"{scope.label} starts a second time", event)
         self._known.add(key)
-        if event.parent and runner(event.parent) not in self._seats:
+        of = asker(event.parent)
+        if of is not None:
+            self._question_started(event, scope, self._open.get(of))
+        elif event.parent and runner(event.parent) not in self._seats:
             self._say(f"{scope.label} starts outside the run of its parent member", event)
         self._opened(scope)
+
+    def _question_started(self, event: Event, scope: Scope, asking: Scope | None) -> None:
+        if asking is None:
+            self._say(f"{scope.label} starts outside the run of the group that asks", event)
+        elif not asking.members_ended:
+            self._say(f"{scope.label} starts before the members of {asking.label}, which asks, have ended", event)
+        for other in self._open_under.get(runner(event.parent), ()):
+            self._say(f"{scope.label} starts before {other.label}, a question before it, has ended", event)
 
     def _group_ended(self, event: Event, detail: GroupEnded) -> None:
         scope = self._scope(event)
         del self._open[event.parent, event.group]
         self._open_under[runner(event.parent)].remove(scope)
         scope.ended, scope.last = detail, event.sequence
+        for question in self._open_under.get(questions_path(event.parent, event.group), ()):
+            self._say(f"{scope.label} ends before {question.label}, which it asks", event)
         late = [name for name, seat in scope.seats.items() if seat.outcome is None]
         if late:
             self._say(f"{scope.label} ends before its members {', '.join(late)}", event)

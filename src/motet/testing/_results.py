@@ -6,10 +6,10 @@ from typing import Final
 
 from motet.model import reason
 from motet.model.outcome import Failure, Outcome, StopKind
-from motet.model.result import GroupResult, RunResult, Stats
+from motet.model.result import GroupResult, RunResult, Saved, Stats
 from motet.model.state import ENDS, State
 from motet.model.usage import NONE, Usage
-from motet.testing._history import runner, seat_path
+from motet.testing._history import group_path, questions_path, runner, seat_path
 
 TOLERANCE: Final = 1e-3
 """Seconds by which sums of times may differ from what they are compared with."""
@@ -25,6 +25,9 @@ _OF_STARTED_MEMBERS: Final = frozenset(
     }
 )
 """A skipped member cannot have these; every other reason is the engine's or a guard's."""
+
+_OF_STOPS: Final = frozenset({reason.CANCELLED, reason.ENGINE_CLOSED, reason.DEADLINE_EXCEEDED})
+"""Reasons of a group that was stopped; one that FAILED has another."""
 
 _COUNTED: Final = {
     "succeeded": State.SUCCEEDED,
@@ -58,9 +61,11 @@ def result_problems(result: RunResult) -> Iterator[str]:
         yield f"run: stats.progress_dropped is {result.stats.progress_dropped}, its groups' add up to {dropped}"
 
 
-def group_problems(group: GroupResult, parent: str) -> Iterator[str]:
-    """What is wrong with the result of a group that the member at the seat `parent` ran, nested ones included."""
-    label = f"group {parent}/{group.name}" if parent else f"group {group.name}"
+def group_problems(group: GroupResult, parent: str, *, decided_around: bool = False) -> Iterator[str]:
+    """What is wrong with the result of a group that was run at `parent`, nested ones and questions included: by the
+    member that has its seat there, or for the group whose questions stand there. `decided_around`: a group around it
+    was decided, which stops its members too."""
+    label = f"group {group_path(parent, group.name)}"
     if runner(group.parent) != parent:
         yield f"{label}: its parent is {group.parent!r}"
     if group.state not in ENDS:
@@ -73,33 +78,83 @@ def group_problems(group: GroupResult, parent: str) -> Iterator[str]:
     if len(set(names)) != len(names):
         yield f"{label}: member names repeat"
     for outcome in group.outcomes:
-        yield from _outcome_problems(outcome, group)
-    if group.usage != _sum(outcome.usage for outcome in group.outcomes):
-        yield f"{label}: its usage is not the sum over its members"
+        yield from _outcome_problems(outcome, group, decided_around=decided_around)
+    if group.usage != _sum([*(o.usage for o in group.outcomes), *(asked.usage for asked in group.asked)]):
+        yield f"{label}: its usage is not the sum over its members and questions"
     yield from _stats_problems(label, group.stats, group.outcomes)
-    yield from _decision_problems(label, group)
+    yield from _decision_problems(label, group, decided_around=decided_around)
+    yield from _stop_problems(label, group, decided_around=decided_around)
+    yield from _asked_problems(label, group, decided_around=decided_around)
     if group.state is State.SKIPPED:
-        if any(outcome.state is not State.SKIPPED for outcome in group.outcomes):
-            yield f"{label}: it is SKIPPED and a member is not"
-        if group.elapsed:
-            yield f"{label}: it is SKIPPED and has an elapsed time"
+        yield from _skipped_group_problems(label, group)
 
 
-def _decision_problems(label: str, group: GroupResult) -> Iterator[str]:
-    decided = any(
-        outcome.state in {State.CANCELLED, State.SKIPPED}
-        and outcome.failure is not None
-        and outcome.failure.reason == reason.DECIDED
-        for outcome in group.outcomes
-    )
-    if group.decided_early and not decided:
+def _skipped_group_problems(label: str, group: GroupResult) -> Iterator[str]:
+    if any(outcome.state is not State.SKIPPED for outcome in group.outcomes):
+        yield f"{label}: it is SKIPPED and a member is not"
+    if group.elapsed:
+        yield f"{label}: it is SKIPPED and has an elapsed time"
+    if group.asked:
+        yield f"{label}: it is SKIPPED and has asked"
+
+
+def _asked_problems(label: str, group: GroupResult, *, decided_around: bool) -> Iterator[str]:
+    path = questions_path(group.parent, group.name)
+    for number, asked in enumerate(group.asked, 1):
+        parent = path if number == 1 else f"{path}#{number}"
+        if asked.parent != parent:
+            yield f"{label}: the parent of its question {number} is {asked.parent!r}, {parent!r} is right"
+        if not asked.outcomes:
+            yield f"{label}: its question {number} was put to nobody"
+        # Questions are put after the decision; only that of a group around the one that asks can stop them.
+        yield from group_problems(asked, path, decided_around=decided_around)
+    spent = sum(asked.elapsed for asked in group.asked)
+    if spent > group.elapsed + TOLERANCE:
+        yield f"{label}: its questions took {spent} s in a group of {group.elapsed} s"
+
+
+def _stop_problems(label: str, group: GroupResult, *, decided_around: bool) -> Iterator[str]:
+    """A group that was stopped says so, and can show who was stopped: a member, or a question."""
+    if group.failure is None:
+        return
+    why = group.failure.reason
+    outcomes = [*group.outcomes, *(outcome for asked in group.asked for outcome in asked.outcomes)]
+    shown = any(outcome.failure is not None and outcome.failure.reason == why for outcome in outcomes)
+    # A group that was cancelled between its last member and its first question stopped nobody, and says so.
+    shown = shown or (not group.asked and group.failure.details.get("unasked") is True)
+    if group.state in {State.CANCELLED, State.TIMED_OUT} and not shown:
+        yield f"{label}: it is {group.state}, and no member or question has the reason {why}"
+    if group.state is State.FAILED and why in _OF_STOPS and not decided_around:
+        yield f"{label}: it is FAILED with the reason {why}"
+
+
+def _decision_problems(label: str, group: GroupResult, *, decided_around: bool) -> Iterator[str]:
+    decided = [o for o in group.outcomes if o.failure is not None and o.failure.reason == reason.DECIDED]
+    stopped = [outcome for outcome in decided if outcome.state in {State.CANCELLED, State.SKIPPED}]
+    if group.decided_early and not stopped:
         yield f"{label}: it was decided early and no member is CANCELLED or SKIPPED because of it"
-    # A nested group's members may be stopped because a group around it was decided.
-    if decided and not group.decided_early and not group.parent:
+    if stopped and not group.decided_early and not decided_around:
         yield f"{label}: members were stopped because it was decided, and decided_early is not set"
+    if group.decided_early is not (group.saved is not None):
+        yield f"{label}: decided_early is {group.decided_early} and saved is {'not ' * (group.saved is None)}set"
+    if group.saved is not None:
+        yield from _saved_problems(label, group.saved, decided)
 
 
-def _outcome_problems(outcome: Outcome, group: GroupResult) -> Iterator[str]:
+def _saved_problems(label: str, saved: Saved, decided: list[Outcome]) -> Iterator[str]:
+    calls = sum(outcome.state is State.SKIPPED for outcome in decided)
+    for name, count in (("members", len(decided)), ("calls", calls)):
+        if getattr(saved, name) != count:
+            yield f"{label}: saved.{name} is {getattr(saved, name)}, the outcomes say {count}"
+    # What the calls would have cost is on the agents' cards, which are not part of a result.
+    if not 0 <= saved.unpriced_calls <= saved.calls:
+        yield f"{label}: saved.unpriced_calls is {saved.unpriced_calls} of {saved.calls} calls"
+    if saved.cost_nanos < 0 or (saved.cost_nanos and saved.unpriced_calls == saved.calls):
+        priced = saved.calls - saved.unpriced_calls
+        yield f"{label}: saved.cost_nanos is {saved.cost_nanos} for {priced} calls with a price"
+
+
+def _outcome_problems(outcome: Outcome, group: GroupResult, *, decided_around: bool) -> Iterator[str]:
     path = seat_path(group.parent, group.name, outcome.member)
     label = f"member {path}"
     state = outcome.state
@@ -119,8 +174,10 @@ def _outcome_problems(outcome: Outcome, group: GroupResult) -> Iterator[str]:
         yield from _skipped_problems(label, outcome)
     if _exceeds(_sum(nested.usage for nested in outcome.nested), outcome.usage):
         yield f"{label}: its usage is less than that of the groups it ran"
+    # A member that swallows the stop may be the only one that the decision reached: then nothing else tells of it.
+    plainly = outcome.failure is not None and outcome.failure.reason in {reason.CANCELLED, reason.ENGINE_CLOSED}
     for nested in outcome.nested:
-        yield from group_problems(nested, path)
+        yield from group_problems(nested, path, decided_around=decided_around or group.decided_early or not plainly)
 
 
 def _skipped_problems(label: str, outcome: Outcome) -> Iterator[str]:

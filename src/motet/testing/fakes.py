@@ -1,8 +1,10 @@
-"""Stand-ins for tests: an agent that follows a script, and a call with nothing behind it. All time is trio's clock."""
+"""Stand-ins for tests: an agent that follows a script, a rule that asks agents, and a call with nothing behind it. All
+time is trio's clock."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import trio
@@ -10,12 +12,13 @@ import trio
 from motet.errors import AgentError
 from motet.model import reason
 from motet.model.agent import AgentInfo, AgentKind, Reply
+from motet.model.outcome import Failure, Outcome
 from motet.model.payload import Payload
-from motet.model.plan import Plan
+from motet.model.plan import Member, Plan
 from motet.model.result import RunResult
 from motet.model.state import State
 from motet.model.usage import Usage
-from motet.ports import Call
+from motet.ports import Agent, Aggregator, Answer, Ask, Call, Roster, RuleBook, Tally
 
 
 class ScriptedAgent:
@@ -113,6 +116,110 @@ class ScriptedAgent:
     def _answer(self, call: Call) -> Reply:
         reply = self._reply(call) if callable(self._reply) else self._reply
         return reply if isinstance(reply, Reply) else Reply(Payload.of(reply), self._usage)
+
+
+class AskingRule:
+    """A rule that asks an agent, round after round, and answers with what was said in the last one.
+
+    The answer is the list of what the questions of the last round gave; when none of them succeeded there is none, with
+    the first one's failure. For a catalog: `catalog.add_aggregation(AskingRule(...))`.
+
+    agent: whom it asks, a name in the catalog or the agent itself.
+    rounds: how often; 0 for never, `math.inf` for one that never answers.
+    questions: how many in each round.
+    enough: successes of members after which it is decided; None means that it never is before all have ended.
+    timeout, max_parallel: of each question, and of each round.
+    then: called with each round's outcomes before anything else, for a rule that raises there.
+    """
+
+    description = "Asks an agent. For tests."
+    options_schema: Mapping[str, Any] = {}
+
+    def __init__(
+        self,
+        agent: Agent | str,
+        *,
+        name: str = "asking",
+        rounds: float = 1,
+        questions: int = 1,
+        enough: int | None = None,
+        timeout: float | None = None,
+        max_parallel: int | None = None,
+        purpose: str = "question",
+        then: Callable[[Sequence[Outcome]], object] | None = None,
+    ) -> None:
+        self.name = name
+        self.purpose = purpose
+        self.enough = enough
+        self.rounds = rounds
+        self.then = then
+        self.asked: list[list[Outcome]] = []
+        """How the questions of every round so far ended, over all groups."""
+        self._agent = agent
+        self._questions = questions
+        self._timeout = timeout
+        self._max_parallel = max_parallel
+
+    def __repr__(self) -> str:
+        script = {k.lstrip("_"): v for k, v in vars(self).items() if v is not None and k not in {"name", "asked"}}
+        return f"AskingRule({', '.join(f'{k}={v!r}' for k, v in script.items())})"
+
+    @property
+    def decides_early(self) -> bool:
+        return self.enough is not None
+
+    @property
+    def agents(self) -> Sequence[str]:
+        return (self._agent,) if isinstance(self._agent, str) else ()
+
+    def make(self, options: Mapping[str, Any], _book: RuleBook, /) -> Aggregator:
+        if options:
+            raise ValueError(f"{self.name} takes no options; remove {', '.join(sorted(map(str, options)))}")
+        return self
+
+    def begin(self, roster: Roster) -> Tally:  # noqa: ARG002 - the port's signature
+        return _AskingTally(self)
+
+    def ask(self, said: Sequence[Payload], then: Callable[[Sequence[Outcome]], Answer]) -> Ask:
+        """One round of questions, about what was said so far."""
+        about = Payload.of([payload.text for payload in said])
+        members = [
+            Member(self._agent, name=f"q{number}", input=about, timeout=self._timeout)
+            for number in range(1, self._questions + 1)
+        ]
+        return Ask(purpose=self.purpose, members=members, then=then, max_parallel=self._max_parallel)
+
+
+class _AskingTally:
+    def __init__(self, rule: AskingRule) -> None:
+        self._rule = rule
+        self._succeeded = 0
+
+    def add(self, index: int, outcome: Outcome) -> bool:  # noqa: ARG002 - the port's signature
+        self._succeeded += outcome.succeeded
+        return self._rule.enough is not None and self._succeeded >= self._rule.enough
+
+    def answer(self, outcomes: Sequence[Outcome]) -> Answer:
+        said = [outcome.output for outcome in outcomes if outcome.output is not None]
+        if not said:
+            states = {outcome.member: outcome.state.value for outcome in outcomes}
+            return Failure(reason.NO_SUCCESSFUL_RESULTS, "no member succeeded", {"members": states})
+        return self._next(said, 0)
+
+    def _next(self, said: Sequence[Payload], rounds: int) -> Answer:
+        if rounds >= self._rule.rounds:
+            return Payload.of([payload.text for payload in said])
+        return self._rule.ask(said, partial(self._heard, rounds + 1))
+
+    def _heard(self, rounds: int, outcomes: Sequence[Outcome]) -> Answer:
+        self._rule.asked.append(list(outcomes))
+        if self._rule.then is not None:
+            self._rule.then(outcomes)
+        said = [outcome.output for outcome in outcomes if outcome.output is not None]
+        failed = next((outcome.failure for outcome in outcomes if outcome.failure is not None), None)
+        if said or failed is None:
+            return self._next(said, rounds)
+        return Failure("NOBODY_ANSWERED", f"no question was answered: {failed.message}", {"reason": failed.reason})
 
 
 class RecordingHost:

@@ -12,7 +12,7 @@ from motet.model.outcome import Outcome
 from motet.model.plan import Plan
 from motet.model.result import GroupResult, RunResult
 from motet.model.state import State
-from motet.testing._history import History, Scope, Seat, runner, seat_path
+from motet.testing._history import History, Scope, Seat, asker, group_path, questions_path, runner, seat_path
 from motet.testing._plan import plan_problems
 from motet.testing._results import TOLERANCE, result_problems
 
@@ -30,7 +30,9 @@ def check_run(events: Iterable[Event], result: RunResult, *, plan: Plan | None =
         by_parent[runner(scope.parent)].append(scope)
     problems.extend(_groups_problems("", result.groups, by_parent))
     problems.extend(
-        f"{scope.label}: no result of a member tells of it" for scopes in by_parent.values() for scope in scopes
+        f"{scope.label}: no result of a {'group' if asker(scope.parent) else 'member'} tells of it"
+        for scopes in by_parent.values()
+        for scope in scopes
     )
     if plan is not None:
         problems.extend(plan_problems(plan, history, result))
@@ -66,9 +68,10 @@ def _groups_problems(parent: str, groups: tuple[GroupResult, ...], by_parent: di
         told = dict.fromkeys(group.parent for group in groups if group.state is not State.SKIPPED)
         order = dict.fromkeys(scope.parent for scope in scopes)
         if told.keys() == order.keys() and [*told] != [*order]:
-            yield f"member {parent}: its nested runs are not in the order in which they started"
+            what = "questions" if asker(parent) else "nested runs"
+            yield f"{parent}: the {what} are not in the order in which they started"
     for group in groups:
-        label = f"group {group.parent}/{group.name}" if group.parent else f"group {group.name}"
+        label = f"group {group_path(group.parent, group.name)}"
         scope = next((scope for scope in scopes if (scope.parent, scope.name) == (group.parent, group.name)), None)
         if group.state is State.SKIPPED:
             continue
@@ -80,6 +83,7 @@ def _groups_problems(parent: str, groups: tuple[GroupResult, ...], by_parent: di
         for outcome in group.outcomes:
             path = seat_path(group.parent, group.name, outcome.member)
             yield from _groups_problems(path, outcome.nested, by_parent)
+        yield from _groups_problems(questions_path(group.parent, group.name), group.asked, by_parent)
     for scope in scopes:
         yield f"{scope.label}: it has events, and no result of a group that started"
 
@@ -91,7 +95,7 @@ def _group_problems(label: str, group: GroupResult, scope: Scope) -> Iterator[st
         seats = tuple((outcome.member, outcome.agent) for outcome in group.outcomes[:MAX_SEATS_LISTED])
         if scope.started.seats != seats:
             yield f"{label}: the seats in GroupStarted are not its members in declared order"
-    if scope.ended is not None and scope.ended.result != replace(group, outcomes=()):
+    if scope.ended is not None and scope.ended.result != replace(group, outcomes=(), asked=()):
         yield f"{label}: GroupEnded and the result differ"
     if group.stats.peak_running != scope.peak:
         yield f"{label}: stats.peak_running is {group.stats.peak_running}, the events say {scope.peak}"

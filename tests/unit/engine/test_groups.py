@@ -190,8 +190,9 @@ async def test_an_aggregation_that_raises_fails_the_group_and_keeps_every_outcom
         description = ""
         options_schema: ClassVar[Any] = {}
         decides_early = False
+        agents = ()
 
-        def make(self, options: Any) -> Any:
+        def make(self, options: Any, book: Any, /) -> Any:
             return self
 
         def begin(self, roster: Any) -> Any:

@@ -19,7 +19,7 @@ from motet.model.event import (
 from motet.model.outcome import Failure, Outcome, StopKind, StopReceipt
 from motet.model.payload import Payload
 from motet.model.plan import Group, Member, Plan, Sequence
-from motet.model.result import GroupResult, RunResult, Stats
+from motet.model.result import GroupResult, RunResult, Saved, Stats
 from motet.model.state import State
 from motet.model.usage import Usage
 from motet.testing import check_run
@@ -49,6 +49,7 @@ RACE = GroupResult(
     elapsed=1.0,
     stats=Stats(members=3, succeeded=1, cancelled=1, skipped=1, peak_running=2, ran=2.0, queued=1.0),
     usage=TWO,
+    saved=Saved(members=2, calls=1, unpriced_calls=1),
 )
 # Group `outer` (one member), whose member runs group `inner` (one member, which fails) and fails.
 INNER_MEMBER = Outcome(member="m", agent="a", state=State.FAILED, failure=failure("AGENT_FAILED"), ran=1.0, usage=ONE)
@@ -100,7 +101,7 @@ PLAN = Sequence(
 
 
 def bare(group: GroupResult) -> GroupEnded:
-    return GroupEnded(replace(group, outcomes=()))
+    return GroupEnded(replace(group, outcomes=(), asked=()))
 
 
 DETAILS: list[tuple[float, Any, str, str, str]] = [
@@ -153,6 +154,11 @@ class Case:
     def repeat(self, number: int, at: int) -> None:
         """Put a copy of an event at another place."""
         self.events.insert(at - 1, replace(self.events[number - 1], elapsed=self.events[at - 2].elapsed))
+        self.events = renumbered(self.events)
+
+    def insert(self, at: int, events: list[Event]) -> None:
+        """Put events at another place."""
+        self.events[at - 1 : at - 1] = events
         self.events = renumbered(self.events)
 
     def move(self, number: int, to: int) -> None:

@@ -7,14 +7,16 @@ import trio
 
 from motet.errors import AgentError
 from motet.model.agent import Reply
+from motet.model.outcome import Failure, Outcome
 from motet.model.payload import Payload
-from motet.model.plan import Group
+from motet.model.plan import Group, Member
 from motet.model.result import RunResult
 from motet.model.state import State
 from motet.model.usage import Usage
-from motet.ports import Agent
-from motet.testing import RecordingHost, ScriptedAgent, make_call
+from motet.ports import Agent, AggregatorType, Ask
+from motet.testing import AskingRule, RecordingHost, ScriptedAgent, make_call
 from motet.testing.contracts_agent import AgentContract
+from motet.testing.contracts_aggregator import AggregatorContract, answer_with, decide, failed, succeeded
 from motet.testing.contracts_store import STARTED_AT
 
 
@@ -94,3 +96,46 @@ async def test_a_nested_run_without_an_answer_fails_the_call() -> None:
         with pytest.raises(AgentError) as caught:
             await ScriptedAgent("a", nested="g").call(make_call(host=host))
         assert caught.value.reason == "GROUP_FAILED"
+
+
+class TestAskingRuleKeepsTheContract(AggregatorContract):
+    def make_type(self) -> AggregatorType:
+        return AskingRule("judge", rounds=2, questions=3)
+
+
+def test_a_rule_asks_as_often_as_it_says_and_answers_with_what_was_said_last() -> None:
+    rule = AskingRule("judge", rounds=2, questions=2, purpose="judge", timeout=3, max_parallel=1)
+    assert rule.agents == ("judge",)
+    inputs = []
+    answer, _ = decide(rule, [succeeded("a", "x"), failed("b")], [0, 1], early_stop=True)
+    assert isinstance(answer, Ask)
+    assert (answer.purpose, answer.max_parallel, [m.timeout for m in answer.members]) == ("judge", 1, [3, 3])
+
+    def reply(member: Member) -> Outcome:
+        assert member.input is not None
+        inputs.append((member.name, member.input.value))
+        return failed(member.name) if member.name == "q2" else succeeded(member.name, "y")
+
+    assert answer_with(answer, reply) == Payload.of(["y"])
+    assert inputs == [("q1", ["x"]), ("q2", ["x"]), ("q1", ["y"]), ("q2", ["y"])]
+    assert [[outcome.member for outcome in asked] for asked in rule.asked] == [["q1", "q2"], ["q1", "q2"]]
+
+
+def test_a_rule_whose_questions_all_fail_has_no_answer() -> None:
+    answer, _ = decide(AskingRule(ScriptedAgent("judge")), [succeeded("a", "x")], [0], early_stop=True)
+    said = answer_with(answer, lambda member: failed(member.name))
+    assert isinstance(said, Failure)
+    assert (said.reason, said.details) == ("NOBODY_ANSWERED", {"reason": "AGENT_FAILED"})
+
+
+def test_a_rule_that_never_answers_is_given_up() -> None:
+    answer, _ = decide(AskingRule("judge", rounds=math.inf), [succeeded("a", "x")], [0], early_stop=True)
+    with pytest.raises(AssertionError, match="asked 100 times and did not answer"):
+        answer_with(answer, lambda member: succeeded(member.name, "y"))
+
+
+def test_a_rule_may_be_decided_before_it_asks() -> None:
+    answer, ended = decide(AskingRule("judge", enough=1), [succeeded(n, n) for n in "abc"], [1, 0, 2], early_stop=True)
+    assert isinstance(answer, Ask)
+    assert ended == 1
+    assert AskingRule("judge", enough=1).decides_early

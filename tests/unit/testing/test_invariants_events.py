@@ -36,7 +36,7 @@ def test_a_second_nested_run_of_one_member_is_told_apart_by_its_parent(case: Any
     case.edit_outcome("outer", "host", nested=(*host.nested, again))
     assert case.problems() == []
     case.edit_outcome("outer", "host", nested=(again, *host.nested))
-    assert case.problems() == ["member outer/host: its nested runs are not in the order in which they started"]
+    assert case.problems() == ["outer/host: the nested runs are not in the order in which they started"]
 
 
 def test_every_broken_promise_is_listed(case: Any) -> None:

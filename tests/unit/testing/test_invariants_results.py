@@ -10,6 +10,7 @@ import pytest
 from motet.model.outcome import Failure, StopKind, StopReceipt
 from motet.model.payload import Payload
 from motet.model.plan import Group, Member, OnFailure, Parallel, Sequence
+from motet.model.result import Saved
 from motet.model.state import State
 from motet.model.usage import NONE, Usage
 
@@ -23,6 +24,10 @@ def stats(name: str, value: float) -> Callable[[Any], object]:
 
 def run_stats(name: str, value: float) -> Callable[[Any], object]:
     return lambda c: c.edit_result(stats=replace(c.result.stats, **{name: value}))
+
+
+def saved(**changes: int) -> Callable[[Any], object]:
+    return lambda c: c.edit_group("race", saved=replace(c.result["race"].saved, **changes))
 
 
 def outcome(whose: str, /, **changes: Any) -> Callable[[Any], object]:
@@ -79,7 +84,7 @@ BROKEN: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "nested group with a wrong count": (
         lambda c: c.edit_outcome("outer", "host", nested=(replace(c.result["outer"]["host"].nested[0], usage=NONE),)),
-        "group outer/host/inner: its usage is not the sum over its members",
+        "group outer/host/inner: its usage is not the sum over its members and questions",
     ),
     # groups
     "answer of a failed group": (group("outer", aggregate=Payload.of(1)), "outer: it is FAILED and has an aggregate"),
@@ -90,7 +95,30 @@ BROKEN: dict[str, tuple[Callable[[Any], object], str]] = {
     "group in another place": (group("race", parent="x/y"), "group race: its parent is 'x/y'"),
     "group time": (group("race", elapsed=-1.0), "group race: elapsed is -1.0"),
     "two members of one name": (outcome("slow", member="fast"), "group race: member names repeat"),
-    "group usage": (group("race", usage=NONE), "group race: its usage is not the sum over its members"),
+    "group usage": (group("race", usage=NONE), "group race: its usage is not the sum over its members and"),
+    "saved without a decision": (
+        group("outer", saved=Saved()),
+        "group outer: decided_early is False and saved is set",
+    ),
+    "decision without saved": (group("race", saved=None), "race: decided_early is True and saved is not set"),
+    "saved members": (saved(members=1), "group race: saved.members is 1, the outcomes say 2"),
+    "saved calls": (saved(calls=2), "group race: saved.calls is 2, the outcomes say 1"),
+    "more unpriced calls than saved": (saved(unpriced_calls=2), "race: saved.unpriced_calls is 2 of 1 calls"),
+    "negative unpriced calls": (saved(unpriced_calls=-1), "race: saved.unpriced_calls is -1 of 1 calls"),
+    "negative cost saved": (saved(cost_nanos=-1, unpriced_calls=0), "saved.cost_nanos is -1 for 1 calls with a price"),
+    "cost of calls without a price": (saved(cost_nanos=5), "saved.cost_nanos is 5 for 0 calls with a price"),
+    "cancelled by nobody": (
+        group("outer", state=State.CANCELLED, failure=Failure("CANCELLED", "x")),
+        "group outer: it is CANCELLED, and no member or question has the reason CANCELLED",
+    ),
+    "failed because it was cancelled": (
+        group("outer", failure=Failure("CANCELLED", "x")),
+        "group outer: it is FAILED with the reason CANCELLED",
+    ),
+    "timed out without a deadline": (
+        group("outer", state=State.TIMED_OUT, failure=Failure("DEADLINE_EXCEEDED", "x")),
+        "group outer: it is TIMED_OUT, and no member or question has the reason DEADLINE_EXCEEDED",
+    ),
     "decided without a sign": (group("outer", decided_early=True), "group outer: it was decided early and no member"),
     "sign without decided": (group("race", decided_early=False), "group race: members were stopped because it was"),
     "skipped group with a run": (
@@ -197,7 +225,16 @@ def test_members_of_a_nested_group_may_be_stopped_because_a_group_around_it_was_
     )
     case.edit_detail(14, outcome=stopped)
     case.edit_detail(15, result=replace(inner, outcomes=()))
-    case.edit_outcome("outer", "host", nested=(inner,))
+    stop = {"nested": (inner,), "state": State.CANCELLED, "stop": STOPPED}
+    counts, run_counts = replace(case.result["outer"].stats, failed=0, cancelled=1), case.result.stats
+    case.edit_outcome("outer", "host", **stop, failure=Failure("CANCELLED", "by the caller"))
+    case.edit_group("outer", stats=counts)
+    case.edit_result(stats=replace(run_counts, failed=0, cancelled=2))
+    assert case.problems() == [
+        "group outer/host/inner: members were stopped because it was decided, and decided_early is not set"
+    ]
+    case.edit_outcome("outer", "host", **stop, failure=stopped.failure)
+    case.edit_group("outer", decided_early=True, saved=Saved(members=1))
     assert case.problems() == []
 
 

@@ -101,6 +101,7 @@ class Agent(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     REPLAY_SAFE_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_COST_NANOS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique in the catalog."""
     kind: Global___AgentKind.ValueType
@@ -117,6 +118,8 @@ class Agent(_message.Message):
     """The provider whose bound it shares. Empty means none."""
     replay_safe: _builtins.bool
     """A call may be made twice without harm. False means not known."""
+    estimated_cost_nanos: _builtins.int
+    """What a call is expected to cost, in billionths of a US dollar. Unset means not known; zero means free."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Bound on each call. Unset means none of its own."""
@@ -138,12 +141,15 @@ class Agent(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         replay_safe: _builtins.bool = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        estimated_cost_nanos: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_estimated_cost_nanos", b"_estimated_cost_nanos", "estimated_cost_nanos", b"estimated_cost_nanos", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "input_schema", b"input_schema", "kind", b"kind", "labels", b"labels", "max_parallel", b"max_parallel", "name", b"name", "provider", b"provider", "replay_safe", b"replay_safe", "timeout", b"timeout", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_cost_nanos", b"_estimated_cost_nanos", "description", b"description", "estimated_cost_nanos", b"estimated_cost_nanos", "input_schema", b"input_schema", "kind", b"kind", "labels", b"labels", "max_parallel", b"max_parallel", "name", b"name", "provider", b"provider", "replay_safe", b"replay_safe", "timeout", b"timeout", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__estimated_cost_nanos: _TypeAlias = _typing.Literal["estimated_cost_nanos"]  # noqa: Y015
+    _WhichOneofArgType__estimated_cost_nanos: _TypeAlias = _typing.Literal["_estimated_cost_nanos", b"_estimated_cost_nanos"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_cost_nanos) -> _WhichOneofReturnType__estimated_cost_nanos | None: ...
 
 Global___Agent: _TypeAlias = Agent  # noqa: Y015
 

@@ -361,6 +361,8 @@ class GroupResult(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    SAVED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The group's name."""
     state: Global___State.ValueType
@@ -395,7 +397,15 @@ class GroupResult(_message.Message):
 
     @_builtins.property
     def usage(self) -> Global___Usage:
-        """Sum over the members."""
+        """Sum over the members, and over what the aggregation asked."""
+
+    @_builtins.property
+    def asked(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupResult]:
+        """Groups of questions that the aggregation put to agents, in order: a tiebreak, scores, a summary. Empty means none."""
+
+    @_builtins.property
+    def saved(self) -> Global___Saved:
+        """What the early decision spared. Set if and only if decided_early."""
 
     def __init__(
         self,
@@ -411,14 +421,50 @@ class GroupResult(_message.Message):
         metadata: _struct_pb2.Struct | None = ...,
         parent: _builtins.str = ...,
         usage: Global___Usage | None = ...,
+        asked: _abc.Iterable[Global___GroupResult] | None = ...,
+        saved: Global___Saved | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregate", b"aggregate", "elapsed", b"elapsed", "failure", b"failure", "metadata", b"metadata", "stats", b"stats", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregate", b"aggregate", "elapsed", b"elapsed", "failure", b"failure", "metadata", b"metadata", "saved", b"saved", "stats", b"stats", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregate", b"aggregate", "decided_early", b"decided_early", "elapsed", b"elapsed", "failure", b"failure", "metadata", b"metadata", "name", b"name", "outcomes", b"outcomes", "parent", b"parent", "state", b"state", "stats", b"stats", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregate", b"aggregate", "asked", b"asked", "decided_early", b"decided_early", "elapsed", b"elapsed", "failure", b"failure", "metadata", b"metadata", "name", b"name", "outcomes", b"outcomes", "parent", b"parent", "saved", b"saved", "state", b"state", "stats", b"stats", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GroupResult: _TypeAlias = GroupResult  # noqa: Y015
+
+@_typing.final
+class Saved(_message.Message):
+    """Saved is what an early decision spared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    COST_NANOS_FIELD_NUMBER: _builtins.int
+    UNPRICED_CALLS_FIELD_NUMBER: _builtins.int
+    members: _builtins.int
+    """Members that did not start, or did not have to finish."""
+    calls: _builtins.int
+    """Those of them that had not started: calls that were never made."""
+    cost_nanos: _builtins.int
+    """What the calls that were never made were expected to cost, in billionths of a US dollar."""
+    unpriced_calls: _builtins.int
+    """Calls that were never made and whose cost is not known. They are not in cost_nanos."""
+    def __init__(
+        self,
+        *,
+        members: _builtins.int = ...,
+        calls: _builtins.int = ...,
+        cost_nanos: _builtins.int = ...,
+        unpriced_calls: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "cost_nanos", b"cost_nanos", "members", b"members", "unpriced_calls", b"unpriced_calls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Saved: _TypeAlias = Saved  # noqa: Y015
 
 @_typing.final
 class RunResult(_message.Message):
@@ -512,7 +558,7 @@ class Event(_message.Message):
     """Number in the run, from 1."""
     parent: _builtins.str
     """Where the group runs: empty in the plan itself, else the chain of group/member seats that led to it. A member's second
-    nested run adds #2 to the chain, its third #3.
+    nested run adds #2 to the chain, its third #3; what a group's aggregation asks adds the group and /@.
     """
     group: _builtins.str
     """The group. Empty in run_started and run_ended."""

@@ -1,4 +1,4 @@
-"""Whatever members say and in whatever order they end, the rules give one answer, and stopping early gives the same."""
+"""What combine, first and majority promise beyond the laws of every rule, whatever members say."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.aggregate import BUILTIN
-from motet.model.outcome import Failure, Outcome
+from motet.model.outcome import Outcome
 from motet.model.payload import Payload
-from motet.testing.contracts_aggregator import decide, failed, stopped, succeeded
+from motet.testing.contracts_aggregator import BOOK, decide, failed, succeeded
 
-RULES = {name: kind.make({}) for name, kind in BUILTIN.items()}
+RULES = {name: BUILTIN[name].make({}, BOOK) for name in ("combine", "first", "majority")}
 
 hostile_text = st.text(st.characters(), max_size=8) | st.sampled_from(["", "\ud800", "\udfff\ud800", "\x00", "null"])
 documents = st.sampled_from(
@@ -35,30 +35,6 @@ def groups(draw: st.DrawFn) -> tuple[list[Outcome], list[int]]:
     return outcomes, draw(st.permutations(range(len(outcomes))))
 
 
-def same(one: Payload | Failure, other: Payload | Failure) -> bool:
-    return one == other or (isinstance(one, Failure) and isinstance(other, Failure))
-
-
-@pytest.mark.parametrize("rule", RULES)
-@given(group=groups())
-def test_stopping_early_and_running_all_give_the_same_answer(rule: str, group: tuple[list[Outcome], list[int]]) -> None:
-    outcomes, order = group
-    early, _ = decide(RULES[rule], outcomes, order, early_stop=True)
-    full, _ = decide(RULES[rule], outcomes, order, early_stop=False)
-    assert same(early, full)
-
-
-@pytest.mark.parametrize("rule", ["combine", "majority"])
-@given(group=groups(), data=st.data())
-def test_the_answer_does_not_depend_on_the_order_of_completion(
-    rule: str, group: tuple[list[Outcome], list[int]], data: st.DataObject
-) -> None:
-    outcomes, order = group
-    other = data.draw(st.permutations(order))
-    one, _ = decide(RULES[rule], outcomes, order, early_stop=True)
-    assert same(one, decide(RULES[rule], outcomes, other, early_stop=True)[0])
-
-
 @given(group=groups())
 def test_the_answer_of_majority_is_the_same_for_outcomes_that_were_never_fed(
     group: tuple[list[Outcome], list[int]],
@@ -68,19 +44,6 @@ def test_the_answer_of_majority_is_the_same_for_outcomes_that_were_never_fed(
         decide(RULES["majority"], outcomes, [], early_stop=False)[0]
         == (decide(RULES["majority"], outcomes, order, early_stop=False)[0])
     )
-
-
-@pytest.mark.parametrize("rule", RULES)
-@given(group=groups(), where=st.integers(0, 9))
-def test_another_member_that_fails_never_turns_a_failure_into_a_success(
-    rule: str, group: tuple[list[Outcome], list[int]], where: int
-) -> None:
-    outcomes, _ = group
-    before, _ = decide(RULES[rule], outcomes, range(len(outcomes)), early_stop=True)
-    for loser in (failed("loser"), stopped("loser")):
-        more = [*outcomes[:where], loser, *outcomes[where:]]
-        after, _ = decide(RULES[rule], more, range(len(more)), early_stop=True)
-        assert isinstance(before, Payload) or isinstance(after, Failure)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -99,17 +62,8 @@ def test_a_failed_member_is_never_the_answer_and_a_lone_success_is_never_lost(
         assert not said or rule == "majority"
 
 
-@pytest.mark.parametrize("rule", RULES)
-@given(group=groups())
-def test_outcomes_are_never_changed(rule: str, group: tuple[list[Outcome], list[int]]) -> None:
-    outcomes, order = group
-    before = repr(outcomes)
-    decide(RULES[rule], outcomes, order, early_stop=True)
-    assert repr(outcomes) == before
-
-
 @given(group=groups())
 def test_the_answer_of_combine_can_always_be_sent_as_utf8(group: tuple[list[Outcome], list[int]]) -> None:
     outcomes, order = group
     answer, _ = decide(RULES["combine"], outcomes, order, early_stop=True)
-    assert isinstance(answer, Failure) or answer.data.decode() == answer.text
+    assert not isinstance(answer, Payload) or answer.data.decode() == answer.text

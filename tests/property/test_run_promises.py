@@ -1,5 +1,5 @@
-"""Random plans over random agents, delays, failures, resistances, deadlines and cancels: every promise about runs holds,
-and nothing of a run is left when it has ended but what a receipt names."""
+"""Random plans over random agents, rules, questions, delays, failures, resistances, deadlines and cancels: every promise
+about runs holds, and nothing of a run is left when it has ended but what a receipt names."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,22 +10,29 @@ from hypothesis import strategies as st
 
 import motet
 from motet import Aggregation, Group, Member, OnFailure, Parallel, Sequence, State, StopKind
-from motet.testing import ScriptedAgent, check_run
+from motet.testing import AskingRule, ScriptedAgent, check_run
 
 STOP_GRACE = 3.0
 SECONDS = st.sampled_from([0.0, 0.5, 1.0, 1.0, 2.0, 5.0, 30.0])
 TIMEOUTS = st.none() | st.sampled_from([0.0, 0.5, 1.0, 2.0, 7.0])
 WIDTHS = st.none() | st.integers(1, 3)
-RULES = st.sampled_from(["combine", "first", "majority"])
+ASKING = ["asking_1", "asking_2"]
+RULES = ["combine", "first", "majority", "vote", "ensemble", "merge"]
+
+
+def fails(_: object) -> None:
+    raise ArithmeticError("scripted")
 
 
 @st.composite
-def agents(draw: st.DrawFn, depth: int = 0) -> ScriptedAgent:
+def agents(draw: st.DrawFn, depth: int = 0, *, asked: bool = False) -> ScriptedAgent:
+    """An agent; one that is asked runs no group whose rule may ask it in turn."""
     nested = None
     if depth < 2 and draw(st.integers(0, 5)) == 0:
-        nested = draw(plans(depth + 1))
+        nested = draw(plans(depth + 1, asked=asked))
     return ScriptedAgent(
         draw(st.sampled_from(["a", "b", "c", "d"])),
+        reply=draw(st.sampled_from(["ok", "1", "other"])),
         delay=draw(SECONDS),
         error=draw(st.sampled_from([None, None, ValueError("scripted")])),
         progress=draw(st.sampled_from([(), ("half",), ("one", "two")])),
@@ -38,12 +45,37 @@ def agents(draw: st.DrawFn, depth: int = 0) -> ScriptedAgent:
 
 
 @st.composite
-def groups(draw: st.DrawFn, depth: int) -> Group:
+def asking_rules(draw: st.DrawFn) -> list[AskingRule]:
+    """Rules that ask random agents, for a catalog."""
+    return [
+        AskingRule(
+            draw(agents(1, asked=True)),
+            name=name,
+            rounds=draw(st.sampled_from([0, 1, 1, 1, 2, 3, 1000])),
+            questions=draw(st.integers(1, 3)),
+            enough=draw(st.sampled_from([None, None, 1, 2])),
+            timeout=draw(TIMEOUTS),
+            max_parallel=draw(WIDTHS),
+            then=draw(st.sampled_from([None, None, None, fails])),
+        )
+        for name in ASKING
+    ]
+
+
+@st.composite
+def aggregations(draw: st.DrawFn, *, asked: bool) -> Aggregation:
+    score: dict[str, Any] = {"score": {"field": ""}, "numbers_in_text": True, "good_enough": 1}
+    name = draw(st.sampled_from([*RULES, "best"] if asked else [*RULES, "best", *ASKING, *ASKING]))
+    return Aggregation(name, score if name == "best" else {}, early_stop=draw(st.booleans()))
+
+
+@st.composite
+def groups(draw: st.DrawFn, depth: int, asked: bool) -> Group:
     members = draw(
         st.lists(
             st.builds(
                 Member,
-                agents(depth),
+                agents(depth, asked=asked),
                 timeout=TIMEOUTS,
                 weight=st.just(1.0),
                 replicas=st.none() | st.just(1),
@@ -59,15 +91,15 @@ def groups(draw: st.DrawFn, depth: int) -> Group:
     return Group(
         f"g{draw(st.integers(0, 10**9))}",
         numbered,
-        aggregation=Aggregation(draw(RULES), early_stop=draw(st.booleans())),
+        aggregation=draw(aggregations(asked=asked)),
         timeout=draw(TIMEOUTS),
         max_parallel=draw(WIDTHS),
     )
 
 
-def plans(depth: int = 0) -> st.SearchStrategy[motet.Plan]:
+def plans(depth: int = 0, *, asked: bool = False) -> st.SearchStrategy[motet.Plan]:
     return st.recursive(
-        groups(depth),
+        groups(depth, asked),
         lambda children: st.one_of(
             st.builds(
                 Sequence,
@@ -100,31 +132,97 @@ def unique(plan: motet.Plan) -> bool:
     return len(set(names)) == len(names)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    plan=plans().filter(unique),
-    width=WIDTHS,
-    timeout=TIMEOUTS,
-    cancel_after=st.none() | SECONDS,
-    leave=st.booleans(),
-)
+CANCELS = st.none() | st.tuples(SECONDS, st.booleans())
+"""After how long the run is cancelled, and whether its caller leaves instead."""
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(plan=plans().filter(unique), rules=asking_rules(), width=WIDTHS, timeout=TIMEOUTS, cancel=CANCELS)
 def test_every_promise_holds_for_every_plan(
-    plan: motet.Plan, width: int | None, timeout: float | None, cancel_after: float | None, leave: bool
+    plan: motet.Plan,
+    rules: list[AskingRule],
+    width: int | None,
+    timeout: float | None,
+    cancel: tuple[float, bool] | None,
 ) -> None:
+    keeps_every_promise(plan, rules, width, timeout, cancel)
+
+
+@st.composite
+def rules_that_ask(draw: st.DrawFn) -> Aggregation:
+    """Rules of every kind that put questions to an agent."""
+    judge = draw(agents(2, asked=True))
+    patience = draw(st.sampled_from([None, None, 0.5, 2.0]))
+    score: dict[str, Any] = {"score": {"agent": judge, "timeout": patience, "max_parallel": draw(WIDTHS)}}
+    vote: dict[str, Any] = {"ties": "tiebreaker", "tiebreaker": judge, "tiebreaker_timeout": patience}
+    fallback = draw(st.sampled_from([None, "vote", "ensemble"]))
+    every: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in ASKING]
+    name, options = draw(
+        st.sampled_from(
+            [
+                *every,
+                ("vote", vote),
+                ("vote", {**vote, "method": "majority", "minimum_share": 0.5}),
+                ("best", score),
+                ("rank", score),
+                ("summarize", {"agent": judge, "fallback": fallback}),
+                ("custom", {"agent": judge, "fallback": fallback}),
+                ("chain", {"steps": [{"name": "rank", **score}, {"name": "summarize", "agent": judge}]}),
+            ]
+        )
+    )
+    return Aggregation(name, options, early_stop=draw(st.booleans()))
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    members=st.lists(agents(2, asked=True), min_size=1, max_size=4),
+    rule=rules_that_ask(),
+    rules=asking_rules(),
+    bounds=st.tuples(WIDTHS, WIDTHS, st.sampled_from([None, None, 1.0, 2.0, 7.0])),
+    cancel=st.none() | CANCELS,
+)
+def test_every_promise_holds_for_every_question(
+    members: list[ScriptedAgent],
+    rule: Aggregation,
+    rules: list[AskingRule],
+    bounds: tuple[int | None, int | None, float | None],
+    cancel: tuple[float, bool] | None,
+) -> None:
+    width, max_parallel, timeout = bounds
+    group = Group("asks", members, rule, timeout=timeout, max_parallel=max_parallel)
+    # Once in the plan itself, and once inside a member, whose group has limits of its own.
+    inside = Group("around", [Member(ScriptedAgent("host", nested=group), timeout=timeout)])
+    for plan in (group, inside):
+        keeps_every_promise(plan, rules, width, None, cancel)
+
+
+def keeps_every_promise(
+    plan: motet.Plan,
+    rules: list[AskingRule],
+    width: int | None,
+    timeout: float | None,
+    cancel: tuple[float, bool] | None,
+) -> None:
+    cancel_after, leave = cancel or (None, False)
+
     async def main() -> None:
         events: list[motet.Event] = []
         observers = [lambda run_id, event: events.append(event)]
-        async with motet.open_engine(max_parallel=width, stop_grace=STOP_GRACE, observers=observers) as engine:
+        catalog = motet.Catalog()
+        for rule in rules:
+            catalog.add_aggregation(rule)
+        async with motet.open_engine(catalog, max_parallel=width, stop_grace=STOP_GRACE, observers=observers) as engine:
             stream = engine.stream(plan, "x", timeout=timeout)
 
-            async def cancel() -> None:
+            async def stop() -> None:
                 await trio.sleep(cancel_after or 0)
                 stream.cancel()
 
             seen = []
             async with trio.open_nursery() as nursery, stream:
                 if cancel_after is not None and not leave:
-                    nursery.start_soon(cancel)
+                    nursery.start_soon(stop)
                 with trio.move_on_after(cancel_after if leave and cancel_after is not None else 10_000):
                     async for event in stream:
                         seen.append(event)  # noqa: PERF401 - what was seen before a cancel counts
@@ -156,6 +254,7 @@ def every_outcome(result: motet.RunResult) -> list[motet.Outcome]:
         group = waiting.pop()
         found.extend(group.outcomes)
         waiting.extend(nested for outcome in group.outcomes for nested in outcome.nested)
+        waiting.extend(group.asked)
     return found
 
 

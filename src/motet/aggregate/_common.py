@@ -11,7 +11,7 @@ from typing import Any, Final
 from motet.model import reason
 from motet.model.outcome import Failure, Outcome
 from motet.model.payload import Payload
-from motet.ports import Aggregator, Roster, Tally
+from motet.ports import Aggregator, Roster, RuleBook, Tally
 
 MAX_LISTED: Final = 100
 """Members or values listed in a failure's details: enough to see what went wrong, and a bound on its size."""
@@ -33,7 +33,11 @@ class Rule:
     def options_schema(self) -> Mapping[str, Any]:
         return {}
 
-    def make(self, options: Mapping[str, Any]) -> Aggregator:
+    @property
+    def agents(self) -> Sequence[str]:
+        return ()
+
+    def make(self, options: Mapping[str, Any], _book: RuleBook, /) -> Aggregator:
         if options:
             names = ", ".join(sorted(map(str, options)))
             raise ValueError(f"{self.name} takes no options; remove {names}")

@@ -1,4 +1,4 @@
-"""The three rules that every catalog knows, against the contract of aggregations."""
+"""The rules without options, against the contract of aggregations, and the list of all rules."""
 
 from motet.aggregate import BUILTIN
 from motet.ports import AggregatorType
@@ -21,12 +21,23 @@ class TestMajorityKeepsTheContract(AggregatorContract):
 
 
 def test_the_builtin_rules_are_known_by_their_own_names() -> None:
-    assert {name: kind.name for name, kind in BUILTIN.items()} == {
-        "combine": "combine",
-        "first": "first",
-        "majority": "majority",
-    }
+    assert all(name == kind.name for name, kind in BUILTIN.items())
+    assert sorted(BUILTIN) == [
+        "best",
+        "chain",
+        "combine",
+        "custom",
+        "ensemble",
+        "first",
+        "majority",
+        "merge",
+        "rank",
+        "ranked_vote",
+        "summarize",
+        "vote",
+    ]
 
 
-def test_all_but_combine_decide_early() -> None:
-    assert {name for name, kind in BUILTIN.items() if kind.decides_early} == {"first", "majority"}
+def test_the_rules_that_may_decide_early_say_so() -> None:
+    early = {name for name, kind in BUILTIN.items() if kind.decides_early}
+    assert early == {"best", "chain", "custom", "first", "majority", "vote"}

@@ -6,9 +6,9 @@ from motet.aggregate import BUILTIN
 from motet.aggregate._common import MAX_LISTED
 from motet.model.outcome import Failure, Outcome
 from motet.model.payload import Payload
-from motet.testing.contracts_aggregator import decide, failed, succeeded
+from motet.testing.contracts_aggregator import BOOK, decide, failed, succeeded
 
-COMBINE = BUILTIN["combine"].make({})
+COMBINE = BUILTIN["combine"].make({}, BOOK)
 
 
 def combined(outcomes: Sequence[Outcome]) -> Payload:

@@ -2,9 +2,9 @@
 
 from motet.aggregate import BUILTIN
 from motet.model.payload import Payload
-from motet.testing.contracts_aggregator import decide, failed, roster_of, succeeded
+from motet.testing.contracts_aggregator import BOOK, decide, failed, roster_of, succeeded
 
-FIRST = BUILTIN["first"].make({})
+FIRST = BUILTIN["first"].make({}, BOOK)
 
 
 def test_the_member_that_succeeds_first_in_time_wins_not_the_first_declared() -> None:

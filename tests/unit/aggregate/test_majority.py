@@ -5,9 +5,9 @@ import pytest
 from motet.aggregate import BUILTIN
 from motet.model.outcome import Failure
 from motet.model.payload import Payload
-from motet.testing.contracts_aggregator import decide, failed, roster_of, succeeded
+from motet.testing.contracts_aggregator import BOOK, decide, failed, roster_of, succeeded
 
-MAJORITY = BUILTIN["majority"].make({})
+MAJORITY = BUILTIN["majority"].make({}, BOOK)
 
 
 def test_the_answer_is_the_first_success_in_declared_order() -> None:

@@ -194,7 +194,7 @@ async def test_a_session_reaches_members_of_groups_that_preserve_it() -> None:
         (lambda a: Group("g", []), "plan.group.members", "at least one"),
         (lambda a: Group("bad name", [a]), "plan.group.name", "not a name"),
         (lambda a: Group("g", ["ghost"]), "plan.group.members[0].agent", "ghost"),
-        (lambda a: Group("g", [a], aggregation="vibes"), "plan.group.aggregation.name", "combine, first, majority"),
+        (lambda a: Group("g", [a], aggregation="vibes"), "plan.group.aggregation.name", "combine, custom, ensemble"),
         (
             lambda a: Group("g", [a], aggregation=motet.Aggregation("first", {"x": 1})),
             "plan.group.aggregation.options",

@@ -36,6 +36,9 @@ class ServerOptions:
     """Sizes, counts and times of the connections."""
     max_plan_depth: int = MAX_PLAN_DEPTH
     """Most plans in each other, from 1; the messages themselves end at 48."""
+    expressions: bool = True
+    """Callers may send CEL expressions in the options of aggregations. An expression is bounded in steps, not in memory:
+    turn this off where callers are not trusted. Those of the catalog always work."""
     reflection: bool = True
     """Tell the services and their messages to tools such as grpcurl. It shows the contract, no data."""
 
@@ -93,7 +96,7 @@ async def serve(
     """
     chosen = options or ServerOptions()
     gate = Gate()
-    services = _services(engine, gate, Intake(chosen.max_plan_depth))
+    services = _services(engine, gate, Intake(chosen.max_plan_depth, chosen.expressions))
     health = Health([service.name for service in services], with_reflection=chosen.reflection)
     async with open_transport(
         services, address, options=chosen.transport, translate=to_status, extra=health.register

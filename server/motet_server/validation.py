@@ -10,6 +10,7 @@ from typing import Any, Final
 import protovalidate
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 
 from motet.errors import InvalidRequest, Violation
 from motet.model.payload import parse_json
@@ -21,6 +22,8 @@ MAX_PLAN_DEPTH: Final = 32
 """Sequences and parallels in each other. Plans of people have two or three; protobuf itself refuses a message of more
 than 100 levels, and a level of a plan has two."""
 
+_EXPRESSIONS: Final = frozenset({"expression", "decided"})
+"""Options of aggregations that hold CEL."""
 _NAME: Final = "must be 1 to 128 letters, digits or _ . : -, and start with a letter, a digit or _"
 _SENTENCES: Final[Mapping[str, str]] = {
     "string.min_len": "must not be empty",
@@ -43,6 +46,35 @@ def validate(message: Message, *, max_plan_depth: int = MAX_PLAN_DEPTH) -> None:
     violations.update(dict.fromkeys(_broken_values(message, ())))
     if violations:
         raise InvalidRequest(list(violations))
+
+
+def refuse_expressions(plan: Plan) -> None:
+    """Raises InvalidRequest, naming every CEL expression in a plan's aggregations."""
+    violations = [
+        Violation(field, "this server takes no expressions from callers; name a rule of the catalog that has it")
+        for field in _expressions(plan, "plan")
+    ]
+    if violations:
+        raise InvalidRequest(violations)
+
+
+def _expressions(plan: Plan, path: str) -> Iterator[str]:
+    if plan.HasField("group"):
+        yield from _keys(plan.group.aggregation.options, f"{path}.group.aggregation.options")
+    for index, step in enumerate(plan.sequence.steps):
+        yield from _expressions(step, f"{path}.sequence.steps[{index}]")
+    for index, branch in enumerate(plan.parallel.branches):
+        yield from _expressions(branch, f"{path}.parallel.branches[{index}]")
+
+
+def _keys(options: Struct, path: str) -> Iterator[str]:
+    for name, value in options.fields.items():
+        if name in _EXPRESSIONS:
+            yield f"{path}.{name}"
+        elif value.HasField("struct_value"):
+            yield from _keys(value.struct_value, f"{path}.{name}")
+        for index, item in enumerate(value.list_value.values):
+            yield from _keys(item.struct_value, f"{path}.{name}[{index}]")
 
 
 def _broken_rules(message: Message) -> Iterator[Violation]:

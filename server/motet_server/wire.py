@@ -136,7 +136,8 @@ def struct_to_pb(values: Mapping[str, Any]) -> Struct | None:
     """The values as a Struct; None, which leaves the field unset, for none at all.
 
     A Struct's numbers are doubles. An integer that a double cannot hold goes as its decimal text, as in the JSON form of
-    protobuf's int64; NaN and infinity go as text too, and so does whatever has no JSON form.
+    protobuf's int64; NaN and infinity go as text too, an agent or a function as its name, and so does whatever else has
+    no JSON form.
     """
     if not values:
         return None
@@ -162,7 +163,15 @@ def _plain(value: Any, depth: int) -> Any:
         return float(value)
     if isinstance(value, float) and math.isfinite(value):
         return value
-    return text_to_pb(str(value))
+    return text_to_pb(stand_in(value))
+
+
+def stand_in(value: Any) -> str:
+    """What stands for a value that has no JSON form: the name of an agent or a function, else its text."""
+    name = getattr(getattr(value, "info", None), "name", None)
+    if name is None and callable(value):
+        name = getattr(value, "__name__", None)
+    return name if isinstance(name, str) else str(value)
 
 
 def _whole(value: Any) -> Any:

@@ -18,7 +18,7 @@ from motet.model.event import (
 )
 from motet.model.outcome import Failure, Outcome, StopReceipt
 from motet.model.plan import Group
-from motet.model.result import GroupResult, RunResult, Stats
+from motet.model.result import GroupResult, RunResult, Saved, Stats
 from motet.model.run import RunRecord
 from motet.model.usage import Usage
 from motet.ports import AggregatorType
@@ -27,6 +27,7 @@ from motet_server import wire
 from motet_server.wire_requests import group_to_pb
 
 MAX_INT32: Final = 2**31 - 1
+MAX_INT64: Final = 2**63 - 1
 
 
 def failure_to_pb(failure: Failure | None) -> run_pb2.Failure | None:
@@ -99,6 +100,8 @@ def group_result_to_pb(result: GroupResult) -> run_pb2.GroupResult:
         metadata=wire.struct_to_pb(result.metadata),
         parent=wire.text_to_pb(result.parent),
         usage=usage_to_pb(result.usage),
+        asked=map(group_result_to_pb, result.asked),
+        saved=None if result.saved is None else _saved_to_pb(result.saved),
     )
 
 
@@ -141,6 +144,15 @@ def event_to_pb(event: Event) -> run_pb2.Event:
     )
     DETAILS[type(event.detail)](message, event.detail)
     return message
+
+
+def _saved_to_pb(saved: Saved) -> run_pb2.Saved:
+    return run_pb2.Saved(
+        members=saved.members,
+        calls=saved.calls,
+        cost_nanos=min(saved.cost_nanos, MAX_INT64),
+        unpriced_calls=saved.unpriced_calls,
+    )
 
 
 def _receipt_to_pb(receipt: StopReceipt | None) -> run_pb2.StopReceipt | None:
@@ -224,6 +236,7 @@ def agent_to_pb(info: AgentInfo) -> catalog_service_pb2.Agent:
         timeout=wire.timeout_to_pb(info.timeout),
         replay_safe=info.replay_safe,
         labels=wire.texts_to_pb(info.labels),
+        estimated_cost_nanos=info.estimated_cost_nanos,
     )
 
 
@@ -236,6 +249,6 @@ def aggregation_to_pb(rule: AggregatorType) -> catalog_service_pb2.AggregationIn
     return catalog_service_pb2.AggregationInfo(
         name=wire.text_to_pb(rule.name),
         description=wire.text_to_pb(rule.description),
-        options_schema=json.dumps(schema, separators=(",", ":")) if schema else "",
+        options_schema=json.dumps(schema, separators=(",", ":"), default=dict) if schema else "",
         decides_early=rule.decides_early,
     )

@@ -53,7 +53,7 @@ from motet.model.plan import (
     RetryPolicy,
     Sequence,
 )
-from motet.model.result import GroupResult, RunResult, Stats
+from motet.model.result import GroupResult, RunResult, Saved, Stats
 from motet.model.run import RunPage, RunQuery, RunRecord, RunRequest
 from motet.model.state import State
 from motet.model.usage import Usage
@@ -135,6 +135,7 @@ __all__ = [
     "RunResult",
     "RunStarted",
     "RunStream",
+    "Saved",
     "Sequence",
     "Started",
     "State",

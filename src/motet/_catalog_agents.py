@@ -34,7 +34,9 @@ def build_agent(name: str, table: AgentTable, folder: Path) -> Agent:
         given[key] = _filled(key, given[key], problems)
     for key in ("function", "parse"):
         if key in given:
-            given[key] = _callable(key, given[key], folder, problems)
+            given[key] = load_callable(key, given[key], folder, problems)
+    if "estimated_cost" in given:
+        given["estimated_cost_nanos"] = given.pop("estimated_cost")
     if problems:
         raise BuildError(problems)
     try:
@@ -80,7 +82,8 @@ _BUILDERS: Final[Mapping[type[AgentTable], Callable[[str, dict[str, Any], Path],
 }
 
 
-def _callable(key: str, text: str, folder: Path, problems: list[tuple[str, str]]) -> Any:
+def load_callable(key: str, text: str, folder: Path, problems: list[tuple[str, str]]) -> Any:
+    """The function that an import string names; None after adding to `problems`."""
     try:
         found = load_reference(text, folder)
     except BadReference as error:

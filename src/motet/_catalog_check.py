@@ -2,11 +2,13 @@
 Must not know files."""
 
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from motet._catalog_cycles import find_cycles, groups_of
+from motet._catalog_rules import Absent, Preset, agents_in, as_json
 from motet.engine.seats import NAME, instance_names
 from motet.errors import CatalogProblem
 from motet.model.agent import AgentInfo, AgentKind
@@ -15,12 +17,13 @@ from motet.model.plan import Aggregation, Group, Limits, Member, ReplicaOverride
 
 if TYPE_CHECKING:
     from motet.catalog import Catalog
-    from motet.ports import Agent
+    from motet.ports import Agent, AggregatorType
 
 BAD_NAME: Final = "is not a name; use letters, digits, _ . : and -, at most 128, not starting with . : or -"
 UNSUPPORTED: Final = "is not supported by this version; remove it"
 SUPPORTED_LIMITS: Final = ("max_members", "max_depth")
 MAX_REPLICAS: Final = 1_000_000  # the contract's bound
+MAX_NANOS: Final = 2**63 - 1  # the contract's amounts are int64
 MAX_COUNT: Final = 2**31 - 1  # the contract's counts are int32
 
 
@@ -31,6 +34,7 @@ class Broken:
     agents: Collection[str] = ()
     groups: Collection[str] = ()
     providers: Collection[str] = ()
+    aggregations: Collection[str] = ()
 
 
 class Everything(Collection[str]):
@@ -47,7 +51,7 @@ class Everything(Collection[str]):
 
 
 def find_problems(catalog: "Catalog", *, file: str = "", broken: Broken | None = None) -> list[CatalogProblem]:
-    """Every mistake in the catalog: settings, providers, agents, groups, then cycles between groups."""
+    """Every mistake in the catalog: settings, providers, functions, aggregations, agents, groups, then cycles."""
     checker = _Checker(catalog, broken or Broken())
     return [CatalogProblem(file, table, key, message) for table, key, message in checker.everything()]
 
@@ -68,6 +72,8 @@ _KeyProblem = tuple[str, str]
 class _Checker:
     catalog: "Catalog"
     broken: Broken
+    wrong_rules: Collection[str] = ()
+    """Presets that were found to be wrong."""
 
     def everything(self) -> Iterator[_Problem]:
         settings = self.catalog.settings
@@ -78,6 +84,21 @@ class _Checker:
         for name, bound in self.catalog.providers.items():
             yield from _placed(f"providers.{name}", _name("", name))
             yield from _placed(f"providers.{name}", _count("max_parallel", bound))
+        for name in self.catalog.functions:
+            yield from _placed(f"functions.{name}", _name("", name))
+        # What refers to a preset that is wrong itself is not blamed.
+        wrong: set[str] = set()
+        for name, rule in self.catalog.aggregations.items():
+            if isinstance(rule, Absent):
+                continue
+            problems = [*_name("", name), *(self.preset(rule) if isinstance(rule, Preset) else ())]
+            yield from _placed(f"aggregations.{name}", iter(problems))
+            if problems:
+                wrong.add(name)
+        yield from replace(self, wrong_rules=wrong).users()
+
+    def users(self) -> Iterator[_Problem]:
+        """The mistakes of agents and groups, which use the rest."""
         for name, agent in self.catalog.agents.items():
             yield from _placed(f"agents.{name}", self.agent(agent, ""))
         for name, entry in self.catalog.groups.items():
@@ -89,6 +110,7 @@ class _Checker:
         yield from _name(at, info.name)
         yield from _count(_join(at, "max_parallel"), info.max_parallel)
         yield from _seconds(_join(at, "timeout"), info.timeout)
+        yield from _count(_join(at, "estimated_cost_nanos"), info.estimated_cost_nanos, least=0, most=MAX_NANOS)
         provider = info.provider
         if provider and provider not in self.catalog.providers and provider not in self.broken.providers:
             near = suggestion(provider, self.catalog.providers)
@@ -128,23 +150,46 @@ class _Checker:
         yield from self.members(_join(at, "members"), group)
 
     def aggregation(self, at: str, rule: Aggregation) -> Iterator[_KeyProblem]:
+        if rule.name in self.wrong_rules:
+            return
         kind = self.catalog.aggregations.get(rule.name)
+        if kind is None and rule.name in self.broken.aggregations:
+            return
         if kind is None:
             near = (
                 suggestion(rule.name, self.catalog.aggregations) or f"; known are {_listed(self.catalog.aggregations)}"
             )
             yield at, f"there is no aggregation {rule.name!r}{near}"
             return
-        wrong = list(_json(at, rule.options))
+        yield from self.made(at, kind, rule.options, rule.options)
+
+    def preset(self, preset: Preset) -> Iterator[_KeyProblem]:
+        for key, message in self.made("", preset, {}, preset.options):
+            option = message.partition(": ")[0]
+            placed = option == "rule" or re.split(r"[.\[]", option)[0] in preset.options
+            yield (option, message.removeprefix(f"{option}: ")) if placed else (key, message)
+
+    def made(
+        self, at: str, kind: "AggregatorType", options: Mapping[str, Any], shown: Mapping[str, Any]
+    ) -> Iterator[_KeyProblem]:
+        """Whether a rule takes the options, and whether the agents that they name are there. `shown` must be JSON."""
+        wrong = list(_options(at, shown))
         yield from wrong
         if wrong:
             return
         try:
-            kind.make(rule.options)
+            asked = list(kind.make(options, self.catalog).agents)
         except ValueError as error:
             yield at, str(error)
         except Exception as error:  # noqa: BLE001 - a rule of the author's own may raise anything: it is a mistake too
-            yield at, f"aggregation {rule.name!r} refused its options: {type(error).__name__}: {error}"
+            yield at, f"aggregation {kind.name!r} refused its options: {type(error).__name__}: {error}"
+        else:
+            for agent in agents_in(shown):
+                yield from self.agent(agent, at)  # type: ignore[arg-type]  # it has an agent's card
+            known = self.catalog.agents
+            for name in asked:
+                if name not in known and name not in self.broken.agents:
+                    yield at, f"there is no agent {name!r}{suggestion(name, known)}"
 
     def members(self, at: str, group: Group) -> Iterator[_KeyProblem]:
         seats = group.seats
@@ -267,6 +312,13 @@ def _is_amount(value: object) -> bool:
 def _json(at: str, value: Mapping[str, Any]) -> Iterator[_KeyProblem]:
     try:
         Payload.from_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        yield at, f"must be JSON values: {error}"
+
+
+def _options(at: str, value: Mapping[str, Any]) -> Iterator[_KeyProblem]:
+    try:
+        Payload.from_json(as_json(value))
     except (TypeError, ValueError, RecursionError) as error:
         yield at, f"must be JSON values: {error}"
 

@@ -4,6 +4,7 @@ chain of groups is no trouble."""
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from motet._catalog_rules import agents_in, preset_options
 from motet.model.agent import AgentInfo, AgentKind
 from motet.model.plan import Group, Parallel, Sequence
 
@@ -59,6 +60,7 @@ def _next(catalog: "Catalog", node: object) -> Iterator[object]:
             agent = catalog.agents.get(seat.agent) if isinstance(seat.agent, str) else seat.agent
             if _is_group(agent):
                 yield agent
+        yield from filter(_is_group, _asked(catalog, node))
         return
     target: Any = getattr(node, "target", None)
     if isinstance(target, str):
@@ -66,6 +68,21 @@ def _next(catalog: "Catalog", node: object) -> Iterator[object]:
             yield catalog.groups[target].group
     else:
         yield from groups_of(target)
+
+
+def _asked(catalog: "Catalog", group: Group) -> Iterator[object]:
+    """The agents that the aggregation of a group may ask."""
+    rule = group.rule
+    yield from agents_in(rule.options)
+    kind = catalog.aggregations.get(rule.name)
+    yield from agents_in(list(preset_options(kind)))
+    try:
+        names = kind.make(rule.options, catalog).agents if kind is not None else ()
+    except Exception:  # noqa: BLE001 - that the options are wrong has been reported
+        return
+    for name in names:
+        if name in catalog.agents:
+            yield catalog.agents[name]
 
 
 def _is_group(agent: object) -> bool:

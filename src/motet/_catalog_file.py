@@ -9,17 +9,20 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from motet._catalog_agents import BuildError, build_agent
+from motet._catalog_agents import BuildError, build_agent, load_callable
 from motet._catalog_check import BAD_NAME, Broken, Everything, find_problems, suggestion
 from motet._catalog_messages import problems_of, unknown_key
+from motet._catalog_rules import Absent, absent
 from motet._catalog_schema import (
     AGENT_TABLES,
     AgentTable,
     EngineTable,
     GroupTable,
     MemberTable,
+    NamedFunctionTable,
     OverrideTable,
     ProviderTable,
+    RuleTable,
     Table,
 )
 from motet._reference import BadReference, is_reference, load_reference
@@ -29,7 +32,7 @@ from motet.errors import CatalogError, CatalogProblem
 from motet.model.agent import AgentKind
 from motet.model.plan import Aggregation, Group, Limits, Member, ReplicaOverride
 
-TABLES: Final = ("engine", "providers", "agents", "groups")
+TABLES: Final = ("engine", "providers", "functions", "aggregations", "agents", "groups")
 T = TypeVar("T", bound=Table)
 
 
@@ -107,6 +110,7 @@ class _Loader:
             self.catalog.settings = EngineSettings(**engine.given())
         broken = Broken(
             providers=self.each("providers", tables, self.provider),
+            aggregations=self.rules(tables),
             agents=self.each("agents", tables, self.agent),
             groups=self.each("groups", tables, self.group),
         )
@@ -145,6 +149,61 @@ class _Loader:
         if parsed is not None:
             self.catalog.add_provider(name, parsed.max_parallel)
         return parsed is not None
+
+    def rules(self, tables: Mapping[str, Any]) -> Collection[str]:
+        """Functions first, then the rules; returns the names of the rules that could not be built."""
+        self.each("functions", tables, self.function)
+        broken = self.each("aggregations", tables, self.rule)
+        for name in broken:
+            if name not in self.catalog.aggregations:
+                self.catalog.add_aggregation(Absent(name))
+        return broken
+
+    def function(self, name: str, table: str, value: object) -> bool:
+        parsed = self.parse(NamedFunctionTable, table, value)
+        found = self.callable(table, parsed.function) if parsed is not None else None
+        self.catalog.add_function(name, found if found is not None else absent)
+        return found is not None
+
+    def rule(self, name: str, table: str, value: object) -> bool:
+        parsed = self.parse(RuleTable, table, value)
+        if parsed is None:
+            return False
+        if NAME.fullmatch(name) is None or name in self.catalog.aggregations:
+            taken = f"there is a built-in aggregation {name!r}; take another name"
+            self.wrong(table, "", taken if name in self.catalog.aggregations else BAD_NAME)
+            return False
+        if parsed.rule is None:
+            return self.function_rule(name, table, parsed)
+        options = dict(parsed.__pydantic_extra__)
+        if parsed.function is not None:
+            options["function"] = parsed.function
+        self.catalog.add_preset(name, parsed.rule, options, parsed.description)
+        return True
+
+    def function_rule(self, name: str, table: str, parsed: RuleTable) -> bool:
+        before = len(self.problems)
+        for key in parsed.__pydantic_extra__:
+            self.wrong(table, key, "is an option, and there is no rule to take it; give rule, or take it out")
+        if parsed.function is None:
+            self.wrong(table, "function", "is missing; give function or rule")
+        elif not isinstance(parsed.function, str):
+            self.wrong(table, "function", "must be text")
+        else:
+            found = self.callable(table, parsed.function)
+            if len(self.problems) == before:
+                try:
+                    self.catalog.aggregation(name=name, description=parsed.description or None)(found)
+                except (ValueError, TypeError) as error:
+                    self.wrong(table, "function", str(error))
+        return len(self.problems) == before
+
+    def callable(self, table: str, text: str) -> Any:
+        problems: list[tuple[str, str]] = []
+        found = load_callable("function", text, self.folder, problems)
+        for key, message in problems:
+            self.wrong(table, key, message)
+        return None if problems else found
 
     def agent(self, name: str, table: str, value: object) -> bool:
         before = len(self.problems)

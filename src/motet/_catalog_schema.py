@@ -2,14 +2,17 @@
 numbers make sense is looked at later. Imported only when a file is loaded, because it brings pydantic."""
 
 import math
+import re
+from decimal import Decimal, localcontext
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from motet._catalog_check import UNSUPPORTED
+from motet._catalog_check import MAX_NANOS, UNSUPPORTED
 from motet._duration import parse_duration
 from motet.model.payload import Payload
 
+_DECIMAL: Final = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?")
 MAX_NESTING: Final = 100
 """Deepest nesting of a value in a file; nobody writes deeper, and the bound keeps recursion harmless."""
 
@@ -43,6 +46,10 @@ def _json_payload(value: object) -> object:
     return Payload.from_json(_json_value(value))
 
 
+def _list(value: object) -> object:
+    return [value] if isinstance(value, dict) else value
+
+
 def _unsupported(_value: object) -> object:
     raise ValueError(UNSUPPORTED)
 
@@ -52,6 +59,25 @@ def _statuses(value: object) -> object:
     if any(isinstance(item, bool) or not isinstance(item, str | int) for item in items):
         raise ValueError('must be a status such as 204, a class such as "2xx", or a list of them')
     return value
+
+
+def _nanos(value: object) -> object:
+    """US dollars, as a number or decimal text, in billionths."""
+    wrong = 'must be US dollars, 0 or more, as a number or as text such as "0.0021"'
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number and not (isinstance(value, str) and _DECIMAL.fullmatch(value)):
+        raise ValueError(wrong)
+    # The shortest text that gives this float is what was written, as far as a float can tell.
+    with localcontext(prec=400):
+        dollars = Decimal(str(value))
+        if not (dollars.is_finite() and dollars >= 0):
+            raise ValueError(wrong)
+        if dollars > MAX_NANOS // 10**9:
+            raise ValueError(f"must be {MAX_NANOS // 10**9} or less")
+        nanos = dollars.scaleb(9)
+        if nanos != nanos.to_integral_value():
+            raise ValueError("has more than 9 decimals; billionths of a US dollar are the smallest part")
+        return int(nanos)
 
 
 def _no_nul(value: str) -> str:
@@ -66,6 +92,8 @@ Json = Annotated[Any, AfterValidator(_json_value)]
 AsPayload = Annotated[Any, AfterValidator(_payload)]
 AsJsonPayload = Annotated[Any, AfterValidator(_json_payload)]
 Unsupported = Annotated[Any, BeforeValidator(_unsupported)]
+Dollars = Annotated[Any, AfterValidator(_nanos)]
+"""Billionths."""
 Text = Annotated[str, AfterValidator(_no_nul)]
 
 
@@ -94,6 +122,24 @@ class ProviderTable(Table):
     max_parallel: int | None = None
 
 
+class NamedFunctionTable(Table):
+    """`[functions.NAME]`."""
+
+    function: str
+
+
+class RuleTable(Table):
+    """`[aggregations.NAME]`: with `rule` a preset, whose other keys are options; else a function."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Json]
+
+    description: str = ""
+    rule: str | None = None
+    function: Json = None
+    """Without `rule` an import string, with it an option like any other."""
+
+
 class AgentTable(Table):
     """What `[agents.NAME]` has whatever its kind."""
 
@@ -103,6 +149,7 @@ class AgentTable(Table):
     replay_safe: bool = False
     labels: dict[str, str] = {}
     version: str = ""
+    estimated_cost: Dollars = None
 
 
 class BoundedTable(AgentTable):
@@ -229,7 +276,7 @@ class GroupTable(Table):
     """`[groups.NAME]`."""
 
     description: str = ""
-    members: list[MemberTable]
+    members: Annotated[list[MemberTable], BeforeValidator(_list)]
     aggregation: AggregationTable | None = None
     timeout: Seconds | None = None
     max_parallel: int | None = None

@@ -1,14 +1,18 @@
 """The agents, groups, aggregations and bounds that a server or program knows by name. Made in Python, or loaded from a
 TOML file: both give the same objects. Must not know the engine, nor how any agent works."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from motet._catalog_check import find_problems
+from motet._catalog_check import BAD_NAME, find_problems
+from motet._catalog_rules import Preset
+from motet.engine.seats import NAME
 from motet.errors import CatalogError, CatalogProblem
+from motet.model.outcome import Outcome
 from motet.model.plan import Group
 from motet.ports import Agent, AggregatorType
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class Catalog:
         self._agents: dict[str, Agent] = {}
         self._groups: dict[str, CatalogGroup] = {}
         self._aggregations: dict[str, AggregatorType] = dict(BUILTIN)
+        self._functions: dict[str, Callable[..., Any]] = {}
         self._providers: dict[str, int | None] = {}
 
     @property
@@ -74,6 +80,11 @@ class Catalog:
     def aggregations(self) -> Mapping[str, AggregatorType]:
         """By name, the built-in ones first. A live view."""
         return MappingProxyType(self._aggregations)
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """Python functions that the options of aggregations may name. A live view."""
+        return MappingProxyType(self._functions)
 
     @property
     def providers(self) -> Mapping[str, int | None]:
@@ -136,6 +147,72 @@ class Catalog:
             raise _error("", "", f"there is already an aggregation {kind.name!r}")
         self._aggregations[kind.name] = kind
 
+    @overload
+    def aggregation(self, fn: F, /) -> F: ...
+    @overload
+    def aggregation(
+        self,
+        fn: None = None,
+        /,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        decided: Callable[[Sequence[Outcome | None]], object] | None = None,
+    ) -> Callable[[F], F]: ...
+    def aggregation(
+        self,
+        fn: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        decided: Callable[[Sequence[Outcome | None]], object] | None = None,
+    ) -> Any:
+        """Make a function, sync or async, a rule that groups may name: `@catalog.aggregation`, or with a name.
+
+        The function gets the list of all outcomes, in declared order, also when no member succeeded, and returns the
+        answer. Name and description are by default the function's own and the first paragraph of its docstring.
+        `decided` gets the outcomes so far, None for members still out, and says whether the answer can no longer change.
+        Returns the function. Raises CatalogError for a name that is taken and for what is no function.
+        """
+        if fn is None:
+            return lambda function: self.aggregation(function, name=name, description=description, decided=decided)
+        from motet.aggregate.custom import FunctionRule  # noqa: PLC0415 - only when a catalog has such a rule
+
+        named = _function_name(fn, name, "aggregations")
+        text = _first_paragraph(fn) if description is None else description
+        self.add_aggregation(FunctionRule(named, fn, description=text, decided=decided))
+        return fn
+
+    def add_preset(self, name: str, rule: str, options: Mapping[str, Any], description: str = "") -> None:
+        """Add a rule with its options under a name of its own; `rule` may be added later.
+
+        Options may hold agents and functions where the rule takes them. Raises CatalogError when the name is taken.
+        """
+        self.add_aggregation(Preset(name, rule, dict(options), description, self.aggregations))
+
+    @overload
+    def function(self, fn: F, /) -> F: ...
+    @overload
+    def function(self, fn: None = None, /, *, name: str | None = None) -> Callable[[F], F]: ...
+    def function(self, fn: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
+        """Let the options of aggregations name a function: `@catalog.function`, or `@catalog.function(name=...)`.
+
+        Returns the function. Raises CatalogError for a name that is taken and for what is no function.
+        """
+        if fn is None:
+            return lambda function: self.function(function, name=name)
+        self.add_function(_function_name(fn, name, "functions"), fn)
+        return fn
+
+    def add_function(self, name: str, fn: Callable[..., Any]) -> None:
+        """Let the options of aggregations name a function. Raises CatalogError when the name is taken."""
+        if not callable(fn):
+            raise _error(f"functions.{name}", "", f"{type(fn).__name__} is not a function")
+        if name in self._functions:
+            raise _error(f"functions.{name}", "", "there is already a function of this name")
+        self._functions[name] = fn
+
     def add_provider(self, name: str, max_parallel: int | None = None) -> None:
         """Add a provider, whose agents together have at most `max_parallel` calls at once; None means no bound.
 
@@ -160,6 +237,20 @@ class Catalog:
         from motet._catalog_file import load  # noqa: PLC0415 - brings pydantic
 
         return load(fspath(path))
+
+
+def _function_name(fn: Callable[..., Any], name: str | None, table: str) -> str:
+    if not callable(fn):
+        raise _error(table, "", f"{type(fn).__name__} is not a function")
+    found = getattr(fn, "__name__", None) if name is None else name
+    if not isinstance(found, str) or NAME.fullmatch(found) is None:
+        raise _error(table, "", f"{found!r} {BAD_NAME}; give name=")
+    return found
+
+
+def _first_paragraph(fn: Callable[..., Any]) -> str:
+    text = inspect.getdoc(fn) if inspect.isroutine(fn) else None
+    return " ".join((text or "").strip().split("\n\n")[0].split())
 
 
 def _settled(group: Group) -> Group:

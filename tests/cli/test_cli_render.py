@@ -10,9 +10,11 @@ import pytest
 from cli_samples import BAD, GOOD, SKIPPED, STOPPED, events, group_result, run_result
 from rich.console import Console
 
-from motet.model.event import MemberStarted
+from motet.agents.function import FunctionAgent
+from motet.model.event import GroupEnded, MemberStarted
 from motet.model.outcome import Outcome
 from motet.model.payload import Payload
+from motet.model.result import Saved
 from motet.model.state import State
 from motet_server.cli import jsonform, summary
 from motet_server.cli.board import Board
@@ -141,6 +143,48 @@ def test_nested_groups_have_tables_and_receipts_of_their_own() -> None:
     result = run_result(group_result(replace(GOOD, nested=(inner,))))
     assert "review/good/inner SUCCEEDED" in summary.outcomes(result, terminal=False)
     assert summary.stopped(result) == ["inner/slow: STOPPED in 12 ms: ended on SIGTERM"]
+
+
+def test_what_the_aggregation_asked_stands_below_the_members() -> None:
+    question = replace(STOPPED, member="tie", nested=(replace(group_result(BAD, name="deep"), parent="x"),))
+    asked = replace(group_result(question, name="tiebreaker"), parent="review/@")
+    result = run_result(replace(group_result(GOOD), asked=(asked,)))
+    shown = summary.outcomes(result, terminal=False)
+    rows = [line.split()[0] for line in shown.splitlines() if line.strip()]
+    assert rows[2:4] == ["good", "@tiebreaker/tie"]
+    assert "x/deep SUCCEEDED" in shown
+    assert summary.stopped(result) == ["review/@tiebreaker/tie: STOPPED in 12 ms: ended on SIGTERM"]
+    document = json.loads(jsonform.line({"result": result}))["result"]["groups"][0]
+    assert document["asked"][0]["outcomes"][0]["member"] == "tie"
+    assert document["saved"] is None
+
+
+def test_a_long_table_keeps_what_was_asked() -> None:
+    many = [replace(GOOD, member=f"m{number}") for number in range(300)]
+    asked = group_result(replace(GOOD, member="all"), name="summary")
+    shown = summary.outcomes(run_result(replace(group_result(*many), asked=(asked,))), terminal=False)
+    assert shown.splitlines()[3].startswith("@summary/all")
+    assert "... and 101 SUCCEEDED" in shown
+
+
+def test_the_title_and_the_last_line_of_a_group_say_what_an_early_decision_spared() -> None:
+    saved = Saved(members=1, calls=1, cost_nanos=2_100_000)
+    group = replace(group_result(GOOD, SKIPPED), decided_early=True, saved=saved)
+    said = "decided early: 1 member spared, 1 call never made, 0.0021 USD saved"
+    assert f"review SUCCEEDED in 2.00 s, {said}" in summary.outcomes(run_result(group), terminal=False)
+    ended = replace(events(GOOD)[0], detail=GroupEnded(group), group="review")
+    assert line(ended).endswith(f"review SUCCEEDED in 2.00 s, {said}")
+    assert json.loads(jsonform.line({"result": group}))["result"]["saved"] == {
+        "members": 1,
+        "calls": 1,
+        "cost_nanos": 2_100_000,
+        "unpriced_calls": 0,
+    }
+
+
+def test_agents_and_functions_in_options_are_written_as_their_names() -> None:
+    options = {"agent": FunctionAgent(sorted, name="judge"), "function": len, "n": 1}
+    assert json.loads(jsonform.line(options)) == {"agent": "judge", "function": "len", "n": 1}
 
 
 def test_json_lines_are_one_object_each_with_numbers_to_the_letter() -> None:

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.model.payload import Payload
-from motet_server.cli.text import cut, many_lines, one_line, payload_text, seconds
+from motet.model.result import GroupResult, Saved
+from motet.model.state import State
+from motet_server.cli.text import cut, early, many_lines, one_line, payload_text, seconds, usd
 
 
 @given(st.text())
@@ -40,3 +42,34 @@ def test_bytes_that_are_no_text_are_described() -> None:
     assert payload_text(Payload.from_bytes(b"\xff\xfe", "image/png")) == "(2 bytes of image/png)"
     assert payload_text(Payload.from_bytes(b"plain")) == "plain"
     assert payload_text(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("nanos", "text"),
+    [
+        (0, "0.00 USD"),
+        (2_100_000, "0.0021 USD"),
+        (1, "0.000000001 USD"),
+        (1_500_000_000, "1.50 USD"),
+        (10**15, "1,000,000.00 USD"),
+    ],
+)
+def test_money_is_written_exactly(nanos: int, text: str) -> None:
+    assert usd(nanos) == text
+
+
+@pytest.mark.parametrize(
+    ("saved", "text"),
+    [
+        (
+            Saved(members=3, calls=2, cost_nanos=2_100_000, unpriced_calls=1),
+            "decided early: 3 members spared, 2 calls never made, 0.0021 USD saved (1 unpriced)",
+        ),
+        (Saved(members=1), "decided early: 1 member spared"),
+        (Saved(members=1, calls=1, unpriced_calls=1), "decided early: 1 member spared, 1 call never made (1 unpriced)"),
+        (None, "decided early"),
+    ],
+)
+def test_an_early_decision_says_what_it_spared(saved: Saved | None, text: str) -> None:
+    assert early(GroupResult(name="g", state=State.SUCCEEDED, decided_early=True, saved=saved)) == text
+    assert early(GroupResult(name="g", state=State.SUCCEEDED)) == ""

@@ -21,7 +21,7 @@ import motet.model.result
 import motet.model.usage
 import motet_client as client
 from motet_client._wire_plan import ON_BREACH, ON_FAILURE, from_group, to_group, to_plan
-from motet_client._wire_results import AGENT_KINDS, STATES, STOP_KINDS, from_event, from_result
+from motet_client._wire_results import AGENT_KINDS, STATES, STOP_KINDS, from_agent, from_event, from_result
 from motet_client._wire_values import from_duration, from_payload, from_struct, to_duration, to_payload, to_struct
 from motet_proto.v1 import catalog_service_pb2, plan_pb2, run_pb2
 
@@ -58,7 +58,9 @@ def test_a_noun_has_the_fields_and_defaults_of_the_engine_s_own(name: str) -> No
 
 
 def test_every_noun_of_a_result_is_compared() -> None:
-    assert {"Group", "Member", "RunResult", "GroupResult", "Outcome", "Event", "RunEnded", "Usage"} <= set(MODEL)
+    assert {"Group", "Member", "RunResult", "GroupResult", "Outcome", "Event", "RunEnded", "Usage", "Saved"} <= set(
+        MODEL
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,6 +206,8 @@ def stopped() -> run_pb2.Outcome:
 def group_result() -> run_pb2.GroupResult:
     group = run_pb2.GroupResult(name="g", state=run_pb2.STATE_SUCCEEDED, decided_early=True, parent="top/m")
     group.aggregate.json = "[1]"
+    group.saved.CopyFrom(run_pb2.Saved(members=3, calls=2, cost_nanos=2_100_000, unpriced_calls=1))
+    group.asked.add(name="tiebreaker", state=run_pb2.STATE_SUCCEEDED, parent="g/@").aggregate.text = "x"
     group.stats.ran.FromSeconds(2)
     group.stats.detached = 1
     return group
@@ -221,6 +225,9 @@ def test_a_result_comes_whole() -> None:
     assert (result.started_at, result.output) == (datetime(1970, 1, 1, 0, 1, tzinfo=UTC), None)
     assert result["g"].aggregate == client.Payload("json", "[1]")
     assert result["g"].stats == client.Stats(ran=2.0, detached=1)
+    assert result["g"].saved == client.Saved(members=3, calls=2, cost_nanos=2_100_000, unpriced_calls=1)
+    [asked] = result["g"].asked
+    assert (asked.name, asked.parent, asked.asked, asked.saved) == ("tiebreaker", "g/@", (), None)
     assert outcome.stop == client.StopReceipt(client.StopKind.DETACHED, 0.25, "thread m")
     assert outcome.failure == client.Failure("DEADLINE_EXCEEDED", "too slow", {"after": 3})
     assert (outcome.usage.calls, outcome.nested[0].parent, outcome.succeeded) == (4, "top/m", False)
@@ -229,6 +236,12 @@ def test_a_result_comes_whole() -> None:
     assert (caught.value.reason, caught.value.result) == ("GROUP_FAILED", result)
     with pytest.raises(KeyError):
         _ = result["nobody"]
+
+
+@pytest.mark.parametrize("nanos", [None, 0, 2_100_000])
+def test_an_agent_that_is_free_is_told_from_one_whose_cost_is_not_known(nanos: int | None) -> None:
+    agent = catalog_service_pb2.Agent(name="a", kind=catalog_service_pb2.AGENT_KIND_HTTP, estimated_cost_nanos=nanos)
+    assert from_agent(agent).estimated_cost_nanos == nanos
 
 
 def test_a_state_that_this_client_does_not_know_is_an_error_that_says_so() -> None:

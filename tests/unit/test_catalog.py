@@ -10,6 +10,7 @@ import pytest
 
 from motet.agents.function import FunctionAgent, agent
 from motet.agents.group import GroupAgent
+from motet.aggregate import BUILTIN
 from motet.catalog import Catalog, CatalogGroup, EngineSettings
 from motet.errors import CatalogError
 from motet.model.payload import Payload
@@ -24,7 +25,7 @@ from motet.model.plan import (
     RetryPolicy,
     Sequence,
 )
-from motet.ports import Aggregator
+from motet.ports import Aggregator, RuleBook
 
 
 def echo(text: str) -> str:
@@ -39,7 +40,7 @@ class Exploding:
     options_schema: Mapping[str, Any] = {}
     decides_early = False
 
-    def make(self, options: Mapping[str, Any]) -> Aggregator:
+    def make(self, options: Mapping[str, Any], book: RuleBook, /) -> Aggregator:
         raise KeyError(*options)
 
 
@@ -61,7 +62,8 @@ def problems(catalog: Catalog) -> list[tuple[str, str, str]]:
 def test_a_new_catalog_knows_the_built_in_aggregations_and_nothing_else() -> None:
     catalog = Catalog()
     catalog.check()
-    assert set(catalog.aggregations) == {"combine", "first", "majority"}
+    assert dict(catalog.aggregations) == dict(BUILTIN)
+    assert {"combine", "first", "majority"} <= set(BUILTIN)
     assert (dict(catalog.agents), dict(catalog.groups), dict(catalog.providers)) == ({}, {}, {})
     assert catalog.settings == EngineSettings(max_parallel=None, max_depth=8, max_members=1_000_000, stop_grace=10.0)
 
@@ -196,7 +198,7 @@ def test_a_wrong_member_is_named_by_its_place(member: Member, key: str, message:
         (Group("g", [Member("echo", replicas=1_000_000), "echo"]), "members", "1000001 members, replicas counted"),
         (Group("g", ["echo"], metadata={"a": object()}), "metadata", "must be JSON values"),
         (Group("g", ["echo"], aggregation="fist"), "aggregation", "there is no aggregation 'fist'; did you mean"),
-        (Group("g", ["echo"], aggregation="zzz"), "aggregation", "there is no aggregation 'zzz'; known are combine, "),
+        (Group("g", ["echo"], aggregation="zzz"), "aggregation", "there is no aggregation 'zzz'; known are "),
         (Group("g", ["echo"], aggregation=Aggregation("first", {"k": 1})), "aggregation", "first takes no options"),
         (Group("g", ["echo"], aggregation=Aggregation("first", {"k": {1}})), "aggregation", "must be JSON values"),
         (Group("g", [Member("echo", "x"), Member("echo", "x")]), "members[1].name", "x is the name of another member"),
@@ -218,7 +220,7 @@ def test_an_aggregation_that_raises_anything_at_all_is_a_mistake_of_the_group() 
 def test_settings_providers_and_agents_are_looked_at_too() -> None:
     catalog = Catalog(settings=EngineSettings(max_parallel=0, max_depth=-1, max_members=0, stop_grace=math.nan))
     catalog.add_provider("a b", 0)
-    catalog.agent(echo, timeout=math.inf, provider="locl", labels={"a": 1})
+    catalog.agent(echo, timeout=math.inf, provider="locl", labels={"a": 1}, estimated_cost_nanos=-1)
     assert [(table, key) for table, key, _ in problems(catalog)] == [
         ("engine", "max_parallel"),
         ("engine", "max_depth"),
@@ -227,6 +229,7 @@ def test_settings_providers_and_agents_are_looked_at_too() -> None:
         ("providers.a b", ""),
         ("providers.a b", "max_parallel"),
         ("agents.echo", "timeout"),
+        ("agents.echo", "estimated_cost_nanos"),
         ("agents.echo", "provider"),
         ("agents.echo", "labels"),
     ]

@@ -12,8 +12,10 @@ from motet._catalog_schema import (
     EngineTable,
     GroupTable,
     MemberTable,
+    NamedFunctionTable,
     OverrideTable,
     ProviderTable,
+    RuleTable,
     Table,
 )
 from motet.agents.command import CommandAgent
@@ -276,6 +278,8 @@ def test_the_reference_page_has_every_key_and_its_example_loads(
         GroupTable,
         MemberTable,
         OverrideTable,
+        NamedFunctionTable,
+        RuleTable,
     ]
     keys = {key for table in tables for key in table.model_fields} - {"retry", "hedge"}
     assert not {key for key in keys if f"`{key}`" not in page}

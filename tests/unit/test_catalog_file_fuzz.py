@@ -11,8 +11,10 @@ from motet._catalog_schema import (
     EngineTable,
     GroupTable,
     MemberTable,
+    NamedFunctionTable,
     OverrideTable,
     ProviderTable,
+    RuleTable,
     Table,
 )
 from motet.errors import CatalogError, CatalogProblem
@@ -57,7 +59,10 @@ RIGHT: dict[str, Any] = {
     "replicas": st.integers(-1, 2_000_000),
     "timeout": st.sampled_from([0, 1.5, "1s", "-1s", float("inf")]),
     "input": st.sampled_from(["argument", "stdin", "x"]),
-    "aggregation": st.sampled_from(["first", {"name": "majority"}, {"name": "first", "k": 1}, "x"]),
+    "estimated_cost": st.sampled_from([0, 0.0021, "0.1", -1, "x", 1e-30, 10**40]),
+    "aggregation": st.sampled_from(
+        ["a", {"name": "b", "k": 1}, "first", {"name": "majority"}, {"name": "first", "k": 1}, "x"]
+    ),
 }
 
 
@@ -77,11 +82,18 @@ OVERRIDE = table_of(OverrideTable, replica=st.integers(0, 3))
 MEMBER = NAME | table_of(MemberTable, agent=NAME, overrides=st.lists(OVERRIDE, max_size=2))
 AGENT = st.one_of([table_of(model, kind=st.just(kind)) for kind, model in AGENT_TABLES.items()])
 GROUP = table_of(GroupTable, members=st.lists(MEMBER, max_size=4))
+RULE = table_of(RuleTable, rule=st.sampled_from(["a", "b", "first", "vote", "zzz"])).flatmap(
+    lambda rule: st.dictionaries(NAME | st.sampled_from(["field", "steps"]), VALUES, max_size=2).map(
+        lambda options: {**options, **rule}
+    )
+)
 TABLES = st.fixed_dictionaries(
     {},
     optional={
         "engine": table_of(EngineTable) | VALUES,
         "providers": st.dictionaries(NAME, table_of(ProviderTable) | VALUES, max_size=2) | VALUES,
+        "functions": st.dictionaries(NAME, table_of(NamedFunctionTable) | VALUES, max_size=2) | VALUES,
+        "aggregations": st.dictionaries(NAME | st.text(max_size=3), RULE | VALUES, max_size=3) | VALUES,
         "agents": st.dictionaries(NAME | st.text(max_size=3), AGENT | VALUES, min_size=1, max_size=3) | VALUES,
         "groups": st.dictionaries(NAME | st.text(max_size=3), GROUP | VALUES, max_size=2) | VALUES,
         "x": VALUES,

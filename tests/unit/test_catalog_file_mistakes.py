@@ -11,10 +11,12 @@ from motet.errors import CatalogError
 COMMAND = '[agents.a]\nkind = "command"\nargv = ["true"]\n'
 HTTP = '[agents.a]\nkind = "http"\nurl = "http://127.0.0.1/"\n'
 FUNCTION = '[agents.a]\nkind = "function"\nfunction = "json:dumps"\n'
+AGENT = '[agents.ok]\nkind = "http"\nurl = "http://127.0.0.1/"\n'
 GROUP = '[agents.ok]\nkind = "http"\nurl = "http://127.0.0.1/"\n[groups.g]\nmembers = ["ok"]\n'
 MEMBER = '[agents.ok]\nkind = "http"\nurl = "http://127.0.0.1/"\n[[groups.g.members]]\nagent = "ok"\n'
 NOT_A_LENGTH = 'is not a length of time; give seconds, or text such as "500ms", "2s", "1m30s" or "1h"'
 SECONDS = "must be a finite number of seconds, 0 or more; leave it out to have no bound"
+NOT_DOLLARS = 'must be US dollars, 0 or more, as a number or as text such as "0.0021"'
 UNSUPPORTED = "is not supported by this version; remove it"
 
 
@@ -30,7 +32,7 @@ def mistakes(folder: Path, text: str) -> list[tuple[str, str, str]]:
     ("text", "table", "key", "message"),
     [
         ("[engin]", "", "engin", "is not a known key; did you mean 'engine'?"),
-        ("zzz = 1", "", "zzz", "is not a known key; known are agents, engine, groups, providers"),
+        ("zzz = 1", "", "zzz", "is not a known key; known are agents, aggregations, engine, functions, groups, providers"),
         ("engine = 1", "engine", "", "must be a table"),
         ("[engine]\nmax_parallel = 0", "engine", "max_parallel", "must be 1 or more, not 0"),
         ('[engine]\nmax_members = "2"', "engine", "max_members", "must be a whole number"),
@@ -72,16 +74,26 @@ def mistakes(folder: Path, text: str) -> list[tuple[str, str, str]]:
         (COMMAND + 'parse = "json:__name__"', "agents.a", "parse", "'json:__name__' names a str; it must name a function"),
         ('[agents.a]\nkind = "command"\nargv = []', "agents.a", "argv", "give the program and its arguments as a list with at least one element"),
         (COMMAND + 'input = "argument"', "agents.a", "argv", "with input='argument' one element must contain {input}"),
+        (HTTP + "estimated_cost = -0.1", "agents.a", "estimated_cost", NOT_DOLLARS),
+        (HTTP + "estimated_cost = true", "agents.a", "estimated_cost", NOT_DOLLARS),
+        (HTTP + "estimated_cost = nan", "agents.a", "estimated_cost", NOT_DOLLARS),
+        (HTTP + "estimated_cost = [1]", "agents.a", "estimated_cost", NOT_DOLLARS),
+        (HTTP + 'estimated_cost = "1e-3"', "agents.a", "estimated_cost", NOT_DOLLARS),
+        (HTTP + "estimated_cost = 1e300", "agents.a", "estimated_cost", "must be 9223372036 or less"),
+        (HTTP + 'estimated_cost = "0.0000000001"', "agents.a", "estimated_cost", "has more than 9 decimals; billionths of a US dollar are the smallest part"),
+        (HTTP + "estimated_cost = 1e-10", "agents.a", "estimated_cost", "has more than 9 decimals; billionths of a US dollar are the smallest part"),
         (HTTP + "headers = { a = 1 }", "agents.a", "headers.a", "must be text"),
         (HTTP + 'headers = { a = "${env:}" }', "agents.a", "headers.a", "holds ${env:...} without the name of a variable; write ${env:NAME}"),
         (HTTP + "connect_timeout = 0", "agents.a", "connect_timeout", "must be a number of seconds above 0"),
         (HTTP + "ok_statuses = [1.5]", "agents.a", "ok_statuses", 'must be a status such as 204, a class such as "2xx", or a list of them'),
         (FUNCTION + "memory_bytes = 1", "agents.a", "memory_bytes", "needs isolation='process': a thread cannot be bounded"),
-        (FUNCTION + "argv = []", "agents.a", "argv", "is not a known key; known are cpu_seconds, description, function, isolation, kind, labels, max_parallel, memory_bytes, provider, replay_safe, stop_grace, timeout, version"),
+        (FUNCTION + "argv = []", "agents.a", "argv", "is not a known key; known are cpu_seconds, description, estimated_cost, function, isolation, kind, labels, max_parallel, memory_bytes, provider, replay_safe, stop_grace, timeout, version"),
         ('[agents.a]\nkind = "group"\ngroup = "x"', "agents.a", "group", "there is no group 'x'"),
         ('[agents."a b"]\nkind = "http"\nurl = "http://h/"', "agents.a b", "", "is not a name; use letters, digits, _ . : and -, at most 128, not starting with . : or -"),
         ("[groups.g]", "groups.g", "members", "is missing"),
         ("[groups.g]\nmembers = []", "groups.g", "members", "is empty; a group has at least one member"),
+        (AGENT + '[groups.g]\nmembers = { agent = "ok", replicas = 0 }', "groups.g", "members[0].replicas", "must be 1 or more, not 0"),
+        ('[groups.g]\nmembers = "a"', "groups.g", "members", "must be a list"),
         ("[groups.g]\nmembers = [1]", "groups.g", "members[0]", "must be the name of an agent, or a table"),
         ("[groups.g]\nmembers = [{}]", "groups.g", "members[0].agent", "is missing"),
         ('[groups.g]\nmembers = ["a"]', "groups.g", "members[0]", "there is no agent 'a'"),

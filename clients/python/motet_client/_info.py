@@ -77,6 +77,8 @@ class AgentInfo:
     replay_safe: bool = False
     """A call may be made twice without harm."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    estimated_cost_nanos: int | None = None
+    """What a call is expected to cost, in billionths of a US dollar; None means not known, 0 that it is free."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,20 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What an early decision spared: members that did not start, or did not have to finish."""
+
+    members: int = 0
+    """Members that ended SKIPPED or CANCELLED with reason DECIDED."""
+    calls: int = 0
+    """Those of them that had not started: calls that were never made."""
+    cost_nanos: int = 0
+    """What the calls that were never made were expected to cost, in billionths of a US dollar, by their agents' cards."""
+    unpriced_calls: int = 0
+    """Calls that were never made and whose cost is not known; they are not in `cost_nanos`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupResult:
     """How one group ended."""
 
@@ -166,7 +180,12 @@ class GroupResult:
     parent: str = ""
     """Empty in the plan itself, else the chain of group/member seats that led here."""
     usage: Usage = field(default_factory=Usage)
-    """Sum over the members."""
+    """Sum over the members, and over what the aggregation asked."""
+    asked: "tuple[GroupResult, ...]" = ()
+    """Groups of questions that the aggregation put to agents, in order; their `parent` ends in `/@` and the purpose is
+    their name."""
+    saved: Saved | None = None
+    """Set if and only if `decided_early`."""
 
     def __getitem__(self, member: str) -> Outcome:
         """The outcome of the member with this instance name. Raises KeyError."""

@@ -26,6 +26,7 @@ STOP_KINDS: Final[dict[int, result.StopKind]] = {
 AGENT_KINDS: Final[dict[int, AgentKind]] = {
     catalog.AgentKind.Value(f"AGENT_KIND_{kind.name}"): kind for kind in AgentKind if kind is not AgentKind.UNKNOWN
 }
+SAVED: Final = tuple(result.Saved.__dataclass_fields__)
 USAGE: Final = tuple(result.Usage.__dataclass_fields__)
 COUNTS: Final = tuple(name for name in result.Stats.__dataclass_fields__ if name not in ("ran", "queued"))
 
@@ -44,6 +45,10 @@ def _usage(usage: run_pb2.Usage) -> result.Usage:
 def _stats(stats: run_pb2.Stats) -> result.Stats:
     counts: dict[str, Any] = {name: getattr(stats, name) for name in COUNTS}
     return result.Stats(ran=from_duration(stats.ran), queued=from_duration(stats.queued), **counts)
+
+
+def _saved(group: run_pb2.GroupResult) -> result.Saved | None:
+    return result.Saved(**{name: getattr(group.saved, name) for name in SAVED}) if group.HasField("saved") else None
 
 
 def from_outcome(outcome: run_pb2.Outcome) -> result.Outcome:
@@ -84,6 +89,8 @@ def from_group_result(group: run_pb2.GroupResult) -> result.GroupResult:
         metadata=from_struct(group.metadata),
         parent=group.parent,
         usage=_usage(group.usage),
+        asked=_groups(group.asked),
+        saved=_saved(group),
     )
 
 
@@ -156,6 +163,7 @@ def from_agent(agent: catalog.Agent) -> AgentInfo:
         timeout=duration_of(agent, "timeout"),
         replay_safe=agent.replay_safe,
         labels=dict(agent.labels),
+        estimated_cost_nanos=agent.estimated_cost_nanos if agent.HasField("estimated_cost_nanos") else None,
     )
 
 

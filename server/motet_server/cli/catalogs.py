@@ -7,7 +7,7 @@ from motet.errors import CatalogError
 from motet_server.cli import common, exits, jsonform, tables
 from motet_server.cli.common import CatalogOption, JsonOption, ServerOption, load_catalog, open_client
 from motet_server.cli.output import Output
-from motet_server.cli.text import count, cut, one_line, seconds
+from motet_server.cli.text import count, cut, one_line, seconds, usd
 
 
 async def agents(*, catalog: CatalogOption = None, server: ServerOption = None, json: JsonOption = False) -> int:
@@ -20,7 +20,7 @@ async def agents(*, catalog: CatalogOption = None, server: ServerOption = None, 
         async with open_client(str(server)) as client:
             found = list(await client.agents())
     found.sort(key=lambda info: info.name)
-    columns = ("agent", "kind", "timeout", "parallel", "provider", "description")
+    columns = ("agent", "kind", "timeout", "parallel", "provider", "cost", "description")
     return await _print(found, columns, map(_agent, found), "no agents", json=json)
 
 
@@ -66,7 +66,7 @@ async def _print(
         for item in found:
             output.write(jsonform.line(item))
     elif found:
-        made = tables.table(columns, rows, numbers=("timeout", "parallel"))
+        made = tables.table(columns, rows, numbers=("timeout", "parallel", "cost"))
         output.write(tables.render(made, terminal=output.is_terminal))
     else:
         output.write(nothing + "\n")
@@ -80,7 +80,8 @@ def _bound(value: float | None) -> str:
 
 def _agent(info: Any) -> tuple[str, ...]:
     parallel = str(info.max_parallel or "")
-    return info.name, str(info.kind), _bound(info.timeout), parallel, info.provider, cut(info.description, 100)
+    cost = "" if info.estimated_cost_nanos is None else usd(info.estimated_cost_nanos)
+    return info.name, str(info.kind), _bound(info.timeout), parallel, info.provider, cost, cut(info.description, 100)
 
 
 def _group(entry: Any) -> tuple[str, ...]:

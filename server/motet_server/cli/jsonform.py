@@ -59,7 +59,13 @@ def _write(value: Any) -> str:  # noqa: PLR0911  # one for each kind of value
         return "[" + ", ".join(map(_write, value)) + "]"
     if isinstance(value, set | frozenset):
         return "[" + ", ".join(sorted(map(_write, value))) + "]"
-    return json.dumps(str(value))
+    return json.dumps(_stand_in(value))
+
+
+def _stand_in(value: Any) -> str:
+    """The name of an agent or a function, which a catalog made in Python may hold; else its text."""
+    name = getattr(getattr(value, "info", value), "name", None) or getattr(value, "__name__", None)
+    return name if isinstance(name, str) else str(value)
 
 
 def _payload(payload: Any) -> str:

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from motet_server.cli import jsonform, summary
 from motet_server.cli.output import Output, say
-from motet_server.cli.text import count, cut, one_line, payload_text, reason, receipt, seconds
+from motet_server.cli.text import count, cut, early, one_line, payload_text, reason, receipt, seconds
 
 
 class Renderer(Protocol):
@@ -97,8 +97,8 @@ def _what(detail: Any) -> str:  # noqa: PLR0911  # one for each kind of event
         case "MemberEnded":
             return ended(detail.outcome)
         case "GroupEnded":
-            early = ", decided early" if detail.result.decided_early else ""
-            return f"{detail.result.state!s} in {seconds(detail.result.elapsed)}{early}{_why(detail.result.failure)}"
+            spared = f", {early(detail.result)}" if detail.result.decided_early else ""
+            return f"{detail.result.state!s} in {seconds(detail.result.elapsed)}{spared}{_why(detail.result.failure)}"
         case "RunEnded":
             return f"run {detail.state!s}{_why(detail.failure)}"
         case name:

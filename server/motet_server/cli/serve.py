@@ -23,6 +23,7 @@ async def serve(
     *,
     address: str = "127.0.0.1:50061",
     grace: str = "30s",
+    expressions: bool = True,
     port_file: Annotated[str | None, Parameter(show_default=False)] = None,
 ) -> int:
     """Serve a catalog over gRPC until SIGTERM or Ctrl-C.
@@ -38,14 +39,17 @@ async def serve(
         Host and port to listen on; port 0 takes a free one.
     grace
         How long running work may go on after the signal, such as 30s.
+    expressions
+        Take CEL expressions from callers. They are bounded in steps, not in memory.
     port_file
         File to write the bound address to, once the server is ready.
     """
     import motet_server  # noqa: PLC0415  # brings grpc
 
     seconds = values.duration("--grace", grace) or 0.0
+    options = motet_server.ServerOptions(expressions=expressions)
     with trio.open_signal_receiver(*SIGNALS) as signals:
-        async with open_engine(catalog) as engine, motet_server.serve(engine, address) as server:
+        async with open_engine(catalog) as engine, motet_server.serve(engine, address, options=options) as server:
             if port_file is not None:
                 _write_whole(Path(port_file), f"{server.address}\n")
             sys.stdout.write(f"serving on {server.address}\n")

@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from motet_server.cli import tables
-from motet_server.cli.text import count, cut, many_lines, one_line, payload_text, reason, receipt, seconds
+from motet_server.cli.text import count, cut, early, many_lines, one_line, payload_text, reason, receipt, seconds
 
 MAX_ROWS = 200
 """Members listed of one group; a longer table is not read, and `--json` has them all."""
@@ -57,9 +57,9 @@ def ending(result: Any, *, terminal: bool) -> str:
 def stopped(result: Any) -> list[str]:
     """A line for each member that was stopped, nested ones included: its name, STOPPED or DETACHED, how long it took."""
     return [
-        f"{one_line(f'{group.name}/{outcome.member}')}: {receipt(outcome.stop)}"
+        f"{one_line(f'{group.name}/{name}')}: {receipt(outcome.stop)}"
         for group in _groups(result.groups)
-        for outcome in group.outcomes
+        for name, outcome in _seats(group)
         if outcome.stop is not None
     ]
 
@@ -67,33 +67,43 @@ def stopped(result: Any) -> list[str]:
 def _groups(groups: Any) -> Iterator[Any]:
     for group in groups:
         yield group
-        for outcome in group.outcomes:
+        for _, outcome in _seats(group):
             yield from _groups(outcome.nested)
+
+
+def _seats(group: Any) -> Iterator[tuple[str, Any]]:
+    """The outcomes of a group by name: its members', then those of what its aggregation asked, as `@purpose/name`."""
+    for outcome in group.outcomes:
+        yield outcome.member, outcome
+    for asked in group.asked:
+        for outcome in asked.outcomes:
+            yield f"@{asked.name}/{outcome.member}", outcome
 
 
 def _title(group: Any) -> str:
     name = f"{group.parent}/{group.name}" if group.parent else group.name
-    early = ", decided early" if group.decided_early else ""
+    spared = f", {early(group)}" if group.decided_early else ""
     why = f": {reason(group.failure)}" if group.failure is not None else ""
-    return one_line(f"{name} {group.state!s} in {seconds(group.elapsed)}{early}{why}")
+    return one_line(f"{name} {group.state!s} in {seconds(group.elapsed)}{spared}{why}")
 
 
 def _outcomes(group: Any, terminal: bool) -> str:
-    shown = group.outcomes
+    shown = list(_seats(group))
     left = ""
     if len(shown) > MAX_ROWS:
-        # Those that went wrong are what a long table is read for.
-        ordered = sorted(shown, key=lambda outcome: str(outcome.state) == "SUCCEEDED")
-        shown, rest = ordered[:MAX_ROWS], Counter(str(outcome.state) for outcome in ordered[MAX_ROWS:])
+        # Those that went wrong are what a long table is read for; then comes what was asked.
+        ordered = sorted(shown, key=lambda seat: (str(seat[1].state) == "SUCCEEDED", not seat[0].startswith("@")))
+        shown, rest = ordered[:MAX_ROWS], Counter(str(outcome.state) for _, outcome in ordered[MAX_ROWS:])
         left = f"... and {', '.join(f'{number:,} {state}' for state, number in rest.items())}\n"
     columns = ("member", "agent", "state", "queued", "ran", "attempts", "output", "stop")
     return tables.render(tables.table(columns, map(_row, shown), numbers=_NUMBERS), terminal=terminal) + left
 
 
-def _row(outcome: Any) -> tuple[str, ...]:
+def _row(seat: tuple[str, Any]) -> tuple[str, ...]:
+    name, outcome = seat
     said = cut(payload_text(outcome.output)) if outcome.failure is None else reason(outcome.failure)
     return (
-        outcome.member,
+        name,
         outcome.agent if outcome.agent != outcome.member else "",
         str(outcome.state) + (" (cached)" if outcome.cached else ""),
         seconds(outcome.queued),

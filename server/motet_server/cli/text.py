@@ -49,6 +49,29 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def usd(nanos: int) -> str:
+    """Billionths of a US dollar as `0.0021 USD`, exactly and with two decimals or more."""
+    whole, rest = divmod(abs(nanos), 10**9)
+    decimals = f"{rest:09d}".rstrip("0").ljust(2, "0")
+    return f"{'-' if nanos < 0 else ''}{whole:,}.{decimals} USD"
+
+
+def early(group: Any) -> str:
+    """What the early decision of a group spared; empty when there was none."""
+    if not group.decided_early:
+        return ""
+    saved = group.saved
+    if saved is None:  # a server that does not count it
+        return "decided early"
+    parts = [f"{count(saved.members, 'member')} spared"]
+    if saved.calls:
+        parts.append(f"{count(saved.calls, 'call')} never made")
+    if saved.cost_nanos:
+        parts.append(f"{usd(saved.cost_nanos)} saved")
+    unpriced = f" ({saved.unpriced_calls:,} unpriced)" if saved.unpriced_calls else ""
+    return f"decided early: {', '.join(parts)}{unpriced}"
+
+
 def payload_text(payload: Any) -> str:
     """A payload as text, not escaped. Bytes that are not UTF-8 are described, not shown."""
     if payload is None:

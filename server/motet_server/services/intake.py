@@ -31,6 +31,8 @@ class Intake:
     """Reads requests by one set of bounds."""
 
     max_plan_depth: int = validation.MAX_PLAN_DEPTH
+    expressions: bool = True
+    """Callers may send CEL."""
 
     def check(self, message: Message) -> None:
         """Raises InvalidRequest, naming every wrong field."""
@@ -44,6 +46,8 @@ class Intake:
 
         def decode() -> RunRequest:
             self.check(message)
+            if not self.expressions:
+                validation.refuse_expressions(request.plan)
             return wire_requests.run_request_from_pb(request, depth=depth)
 
         return await _run(decode, large=message.ByteSize() > LARGE_REQUEST)

@@ -95,6 +95,7 @@ class CommandAgent:
         replay_safe: bool = False,
         labels: Mapping[str, str] | None = None,
         version: str = "",
+        estimated_cost_nanos: int | None = None,
     ) -> None:
         self._elements = _argv.parse(argv)
         self.argv = tuple(argv)
@@ -135,6 +136,7 @@ class CommandAgent:
             timeout=timeout,
             replay_safe=replay_safe,
             labels=dict(labels or {}),
+            estimated_cost_nanos=estimated_cost_nanos,
         )
 
     async def call(self, call: Call, /) -> Reply:

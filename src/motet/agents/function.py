@@ -55,6 +55,7 @@ class FunctionAgent(Generic[P, R]):
         replay_safe: bool = False,
         labels: Mapping[str, str] | None = None,
         version: str = "",
+        estimated_cost_nanos: int | None = None,
         memory_bytes: int | None = None,
         cpu_seconds: float | None = None,
         stop_grace: float = 0.05,
@@ -72,6 +73,7 @@ class FunctionAgent(Generic[P, R]):
             "replay_safe": replay_safe,
             "labels": labels,
             "version": version,
+            "estimated_cost_nanos": estimated_cost_nanos,
             "memory_bytes": memory_bytes,
             "cpu_seconds": cpu_seconds,
             "stop_grace": stop_grace,
@@ -99,6 +101,7 @@ class FunctionAgent(Generic[P, R]):
             timeout=timeout,
             replay_safe=replay_safe,
             labels=dict(labels or {}),
+            estimated_cost_nanos=estimated_cost_nanos,
         )
         self._threads: Threads | None = None
         self._elsewhere: Callable[[Call], Awaitable[Reply]] | None = None
@@ -151,6 +154,7 @@ def agent(
     replay_safe: bool = False,
     labels: Mapping[str, str] | None = None,
     version: str = "",
+    estimated_cost_nanos: int | None = None,
     memory_bytes: int | None = None,
     cpu_seconds: float | None = None,
     stop_grace: float = 0.05,

@@ -30,6 +30,7 @@ class GroupAgent:
         labels: Mapping[str, str] | None = None,
         version: str = "",
         replay_safe: bool = False,
+        estimated_cost_nanos: int | None = None,
     ) -> None:
         self.target = target
         self._info = AgentInfo(
@@ -40,6 +41,7 @@ class GroupAgent:
             timeout=timeout,
             replay_safe=replay_safe,
             labels=dict(labels or {}),
+            estimated_cost_nanos=estimated_cost_nanos,
         )
 
     def __repr__(self) -> str:

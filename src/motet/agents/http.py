@@ -93,6 +93,7 @@ class HttpAgent:
         replay_safe: bool = False,
         labels: Mapping[str, str] | None = None,
         version: str = "",
+        estimated_cost_nanos: int | None = None,
     ) -> None:
         self._place = check_url(url)
         self._url = url
@@ -125,6 +126,7 @@ class HttpAgent:
             timeout=timeout,
             replay_safe=replay_safe,
             labels=dict(labels or {}),
+            estimated_cost_nanos=estimated_cost_nanos,
         )
 
     async def call(self, call: Call, /) -> Reply:

@@ -11,7 +11,7 @@ from motet_proto.v1.payload_pb2 import Payload
 from motet_proto.v1.plan_pb2 import Group, Member, Parallel, Plan
 from motet_proto.v1.plan_pb2 import Sequence as Steps
 from motet_proto.v1.run_service_pb2 import MapInput, MapRunRequest, RunRequest, StreamRunRequest
-from motet_server.validation import validate
+from motet_server.validation import refuse_expressions, validate
 
 
 def group(**fields: Any) -> Plan:
@@ -117,3 +117,17 @@ def test_plans_may_nest_to_the_bound_and_no_deeper() -> None:
 def test_the_bound_on_nesting_can_be_chosen() -> None:
     with pytest.raises(InvalidRequest, match="deeper than 2 levels"):
         validate(StreamRunRequest(request=nested(3)), max_plan_depth=2)
+
+
+def test_expressions_of_callers_are_found_wherever_options_hold_them() -> None:
+    rule = plan_pb2.Aggregation(name="chain")
+    rule.options.update({"steps": ["vote", {"name": "best", "score": {"expression": "output"}}], "decided": "true"})
+    plan = Plan(parallel=Parallel(branches=[group(), Plan(group=Group(name="h", aggregation=rule))]))
+    with pytest.raises(InvalidRequest) as caught:
+        refuse_expressions(plan)
+    options = "plan.parallel.branches[1].group.aggregation.options"
+    assert {violation.field for violation in caught.value.violations} == {
+        f"{options}.decided",
+        f"{options}.steps[1].score.expression",
+    }
+    refuse_expressions(group())

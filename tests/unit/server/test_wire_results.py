@@ -1,15 +1,19 @@
 """A result goes to the wire with everything in it, and what is not there stays unset."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
+from motet.agents.function import FunctionAgent
+from motet.aggregate import BUILTIN
 from motet.model.agent import AgentInfo, AgentKind
 from motet.model.event import Event, GroupEnded, GroupStarted, MemberStarted
 from motet.model.outcome import Failure, Outcome, StopKind, StopReceipt
 from motet.model.payload import Payload
-from motet.model.result import GroupResult, RunResult, Stats
+from motet.model.plan import Aggregation, Group
+from motet.model.result import GroupResult, RunResult, Saved, Stats
 from motet.model.run import RunRecord
 from motet.model.state import State
 from motet.model.usage import Usage
@@ -111,3 +115,40 @@ def test_an_agent_goes_without_what_it_does_not_say() -> None:
         "max_parallel": 2**31 - 1,
         "timeout": "0s",
     }
+
+
+def test_what_an_early_decision_spared_and_what_was_asked_go_along() -> None:
+    saved = Saved(members=4, calls=3, cost_nanos=2**70, unpriced_calls=1)
+    asked = GroupResult(name="tiebreaker", state=State.FAILED, failure=Failure("R", "m"), parent="g/@")
+    group = GroupResult(name="g", state=State.SUCCEEDED, decided_early=True, saved=saved, asked=(asked,))
+    message = wire_results.group_result_to_pb(group)
+    assert written(message.saved) == {
+        "members": "4",
+        "calls": "3",
+        "cost_nanos": str(2**63 - 1),
+        "unpriced_calls": "1",
+    }
+    assert [(part.name, part.parent, part.failure.reason) for part in message.asked] == [("tiebreaker", "g/@", "R")]
+    assert not wire_results.group_result_to_pb(asked).HasField("saved")
+
+
+def test_an_agent_that_is_free_is_told_from_one_whose_cost_is_not_known() -> None:
+    free, unknown = (
+        wire_results.agent_to_pb(AgentInfo(name="a", kind=AgentKind.HTTP, estimated_cost_nanos=nanos))
+        for nanos in (0, None)
+    )
+    assert (free.HasField("estimated_cost_nanos"), unknown.HasField("estimated_cost_nanos")) == (True, False)
+
+
+def test_agents_and_functions_in_options_go_as_their_names() -> None:
+    options = {"agent": FunctionAgent(sorted, name="judge"), "steps": [{"function": len}], "n": 1}
+    message = wire_results.group_info_to_pb(Group("g", ["a"], Aggregation("vote", options)), "")
+    assert written(message.group.aggregation.options) == {"agent": "judge", "steps": [{"function": "len"}], "n": 1}
+
+
+def test_every_built_in_rule_goes_with_its_description_and_the_schema_of_its_options() -> None:
+    for name, rule in BUILTIN.items():
+        message = wire_results.aggregation_to_pb(rule)
+        assert (message.name, message.decides_early) == (name, rule.decides_early)
+        assert message.description
+        assert not message.options_schema or json.loads(message.options_schema)["type"] == "object"

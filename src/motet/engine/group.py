@@ -108,8 +108,9 @@ class GroupExecution:
         return self.result
 
     def stop(self, cause: StopCause) -> None:
-        """Stop what runs and start nothing more. The first cause counts, but for what the aggregation asks later."""
-        if self._concluded.is_set():
+        """Stop what runs and start nothing more. The first cause counts for the members; a decision stops only them, so a
+        later cause, like one after the last member, is for what the aggregation asks."""
+        if self._concluded.is_set() or (self.cause is not None and self.cause.reason == reason.DECIDED):
             self.cut = self.cut or cause
             self._asking.stop(cause)
         elif self.cause is None:
@@ -326,17 +327,19 @@ class GroupExecution:
 
     def _conclude(self) -> GroupResult:
         outcomes, asked = self._all_outcomes(), self._asking.results
-        answer, unasked = self._answer, False
+        answer, unsettled = self._answer, False
         if answer is None:
             # Cancelled on the way: what the members said may be an answer all the same, what was to be asked is not.
             own = self._deciding.answer(outcomes)
-            unasked = isinstance(own, Ask)
-            stopped = Failure(reason.CANCELLED, "cancelled before the aggregation's questions were answered")
+            unsettled = isinstance(own, Ask)
+            stopped = Failure(reason.CANCELLED, "cancelled before the aggregation's questions had led to an answer")
             answer = stopped if isinstance(own, Ask) else own
         cause = self.cut or self.cause
         if self.cut is None and asked and isinstance(answer, Failure) and trio.current_time() >= self.deadline:
             cause = causes.deadline_exceeded(self.deadline, self.whose)
-        state, aggregate, failure = settle.group_state(answer, cause, all_outcomes(outcomes, asked), unasked=unasked)
+        state, aggregate, failure = settle.group_state(
+            answer, cause, all_outcomes(outcomes, asked), unsettled=unsettled
+        )
         spared = [o for o in outcomes if o.failure is not None and o.failure.reason == reason.DECIDED]
         early = self._deciding.decided and bool(spared)
         result = GroupResult(

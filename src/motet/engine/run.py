@@ -61,6 +61,7 @@ class RunExecution:
         self.result: RunResult | None = None
         self.done = trio.Event()
         self.cause: StopCause | None = None
+        self._outer: StopCause | None = None
         self.parent = within[2] if within is not None else ""
         self._within = within
         self._asks = asks
@@ -124,16 +125,24 @@ class RunExecution:
                 group.stop(cause)
 
     def outer_cause(self) -> StopCause:
-        """Why a cancellation comes from outside this run."""
+        """Why a cancellation comes from outside this run. Found once: by the time that everything has stopped, a deadline
+        may have passed that was not the reason."""
+        if self._outer is None:
+            self._outer = self.cause or self._find_outer_cause()
+        return self._outer
+
+    def _find_outer_cause(self) -> StopCause:
         now = trio.current_time()
-        if self.cause is not None:
-            return self.cause
-        if now >= self.caller_deadline:
-            return causes.deadline_exceeded(self.caller_deadline, self._whose)
         if self._within is not None:
             run, group, _ = self._within
             # Questions are put after the members were stopped: that is not why they are.
-            return (group.cut or run.outer_cause()) if self._asks else (group.cause or causes.cancelled(now))
+            cause = group.cut if self._asks else group.cause
+            if cause is not None:
+                return cause
+            if self._asks and now < self.caller_deadline:
+                return run.outer_cause()
+        if now >= self.caller_deadline:
+            return causes.deadline_exceeded(self.caller_deadline, self._whose)
         return self.engine.closing_cause or causes.cancelled(now)
 
     def count_members(self, more: int) -> None:

@@ -85,17 +85,17 @@ def saved(outcomes: Sequence[Outcome], cost_of: Callable[[int], int | None]) -> 
 
 
 def group_state(
-    answer: Payload | Failure, cause: StopCause | None, outcomes: Sequence[Outcome], *, unasked: bool = False
+    answer: Payload | Failure, cause: StopCause | None, outcomes: Sequence[Outcome], *, unsettled: bool = False
 ) -> tuple[State, Payload | None, Failure | None]:
     """State, aggregate and failure of a group that has ended.
 
     A group that was cancelled has no answer, even if what had ended by then would give one: the caller no longer asked.
-    `unasked` says that the cancel came before the aggregation could put its questions, which then stopped nobody.
+    `unsettled` says that the cancel came while the aggregation had still to ask, or to hear, agents.
     One whose deadline passed has the answer that its finished members give, if they give one.
     """
     if cause is not None and cause.reason in (reason.CANCELLED, reason.ENGINE_CLOSED):
-        if unasked:
-            return State.CANCELLED, None, Failure(cause.reason, cause.message, {"unasked": True})
+        if unsettled:
+            return State.CANCELLED, None, Failure(cause.reason, cause.message, {"unsettled": True})
         if any(o.failure is not None and o.failure.reason == cause.reason for o in outcomes):
             return State.CANCELLED, None, cause.failure
     if isinstance(answer, Payload):

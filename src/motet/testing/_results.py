@@ -120,8 +120,8 @@ def _stop_problems(label: str, group: GroupResult, *, decided_around: bool) -> I
     why = group.failure.reason
     outcomes = [*group.outcomes, *(outcome for asked in group.asked for outcome in asked.outcomes)]
     shown = any(outcome.failure is not None and outcome.failure.reason == why for outcome in outcomes)
-    # A group that was cancelled between its last member and its first question stopped nobody, and says so.
-    shown = shown or (not group.asked and group.failure.details.get("unasked") is True)
+    # A group that was cancelled between its last member and its answer, when nothing ran, stopped nobody, and says so.
+    shown = shown or group.failure.details.get("unsettled") is True
     if group.state in {State.CANCELLED, State.TIMED_OUT} and not shown:
         yield f"{label}: it is {group.state}, and no member or question has the reason {why}"
     if group.state is State.FAILED and why in _OF_STOPS and not decided_around:

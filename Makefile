@@ -52,7 +52,7 @@ proto-check: $(READY) ## Fail when the generated Python is not what proto/ says
 proto-baseline: $(READY) ## Accept the present contract as the released one (see docs/decisions)
 	@python tools/check_contract.py --accept
 
-bench: $(READY) ## Measure: cost of a member, memory of a wide group, latency of a cancel
+bench: $(READY) ## Measure: cost of a member and of aggregating, memory of a wide group, latency of a cancel
 	@for bench in benches/[!_]*.py; do echo "== $$bench"; python "$$bench" || exit 1; done
 
 lock: $(READY) ## Resolve requirements.lock again (network; UPGRADE=1 takes newer versions)

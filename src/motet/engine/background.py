@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 import trio
 
 from motet.engine import causes
+from motet.engine.away import Away
 from motet.engine.journal import EventBuffer
 from motet.engine.resolve import groups_of
 from motet.engine.stream import MAX_BATCH, RunStream
@@ -127,6 +128,10 @@ class Background:
         while self._live:
             await next(iter(self._live.values())).recorded.wait()
 
+    def away(self) -> Away:
+        """For the caller that will wait for a run."""
+        return self._engine.away()
+
     def live(self, run_id: str) -> LiveRun | None:
         return self._live.get(run_id)
 
@@ -194,6 +199,7 @@ class WatchStream(RunStream):
         self._background = background
         self._after = after
         self._follows = follows
+        self._away = Away(None)
         self.run_id = run_id
         self.result: RunResult | None = None
 
@@ -231,22 +237,27 @@ class WatchStream(RunStream):
             await self._background.get(self.run_id)
         elif self._follows:
             live.followers += 1
+        self._away = self._background.away()
+        self._away.go()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         live = self._background.live(self.run_id)
-        if not self._follows or live is None:
-            return
-        live.followers -= 1
-        if live.attached and not live.followers:
-            live.run.stop(causes.cancelled(trio.current_time(), "every caller that waited for the run has left"))
-            # Bounded: a stopped run detaches members that do not stop, and writing its record has a bound too.
-            with trio.CancelScope(shield=True):
-                await live.recorded.wait()
-            if self.result is None:
-                self.result = live.run.result
+        if self._follows and live is not None:
+            live.followers -= 1
+            if live.attached and not live.followers:
+                await self._stop(live)  # noqa: ASYNC102 - shielded and bounded inside
+        await self._away.back()  # noqa: ASYNC102 - waiting for width is cancellable, as everywhere
+
+    async def _stop(self, live: LiveRun) -> None:
+        live.run.stop(causes.cancelled(trio.current_time(), "every caller that waited for the run has left"))
+        # Bounded: a stopped run detaches members that do not stop, and writing its record has a bound too.
+        with self._away.bounded(), trio.CancelScope(shield=True):
+            await live.recorded.wait()
+        if self.result is None:
+            self.result = live.run.result
 
 
 def _ended(record: RunRecord, result: RunResult, last: int) -> RunRecord:

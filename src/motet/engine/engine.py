@@ -10,6 +10,7 @@ import trio
 
 from motet.engine import causes
 from motet.engine.admission import Admission
+from motet.engine.away import Away
 from motet.engine.background import Background, Started, WatchStream
 from motet.engine.causes import StopCause
 from motet.engine.journal import Observers
@@ -107,18 +108,17 @@ class Engine:
         return await self._run_here(self.prepare(request, accepted=True))
 
     async def _run_here(self, run: RunExecution) -> RunResult:
-        member = self._current_member()
+        away = self.away()
         self._runs.add(run)
         self._started += 1
-        if member is not None:
-            member.enter_nested()
+        away.go()
         try:
-            return await run.execute()
+            with away.bounded():
+                return await run.execute()
         finally:
             run.done.set()
             self._finished(run)
-            if member is not None:
-                await member.leave_nested()  # noqa: ASYNC102 - waiting for width is cancellable, as everywhere
+            await away.back()  # noqa: ASYNC102 - waiting for width is cancellable, as everywhere
 
     def stream(
         self,
@@ -269,6 +269,10 @@ class Engine:
         node = resolve(request, self.catalog, bounds)
         deadline = math.inf if detached else trio.current_effective_deadline()
         return RunExecution(self, request, node, bounds, caller_deadline=deadline, depth=depth)
+
+    def away(self) -> Away:
+        """For the caller that will wait for a run, whoever it is."""
+        return Away(self._current_member())
 
     def spawn(self, run: RunExecution, ended: Callable[[], None]) -> None:
         """Execute a run in a task of its own."""

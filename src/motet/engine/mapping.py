@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import trio
 
-from motet.errors import RequestError, Unavailable
+from motet.errors import MotetError, Unavailable
 from motet.model.outcome import Failure
 from motet.model.payload import Payload
 from motet.model.result import RunResult
@@ -58,12 +58,14 @@ class MapStream:
         self._send, self._receive = trio.open_memory_channel[MapResult](0)
         self._scope = trio.CancelScope()
         self._done = trio.Event()
+        self._away = engine.away()
         self._error: Exception | None = None
 
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint_if_cancelled()
         # The runs are in a task of the engine's: the caller's deadline has to be carried over for members to see it.
         self._scope.deadline = trio.current_effective_deadline()
+        self._away.go()
         self._engine.nursery.start_soon(self._feed, name="motet map")
         return self
 
@@ -72,9 +74,10 @@ class MapStream:
     ) -> None:
         self._scope.cancel()
         # Bounded: each run that is cancelled here detaches members that do not stop within the grace.
-        with trio.CancelScope(shield=True):
+        with self._away.bounded(), trio.CancelScope(shield=True):
             await self._done.wait()
         self._receive.close()
+        await self._away.back()  # noqa: ASYNC102 - waiting for width is cancellable, as everywhere
 
     def __aiter__(self) -> Self:
         return self
@@ -120,13 +123,13 @@ class MapStream:
         )
         try:
             result = await self._engine.run_again(request)
-        except RequestError as error:
+        except MotetError as error:
             result = _refused(error)
         await self._send.send(MapResult(index, item.id, result))
         self._room.release()
 
 
-def _refused(error: RequestError) -> RunResult:
+def _refused(error: MotetError) -> RunResult:
     """An input that cannot be run is an answer of its own; the inputs after it still run."""
     failure = Failure(error.reason, error.message, error.details)
     return RunResult(run_id="", state=State.FAILED, failure=failure, started_at=datetime.now(UTC))

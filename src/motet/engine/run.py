@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from motet.engine import causes, settle
+from motet.engine.away import Away
 from motet.engine.causes import StopCause
 from motet.engine.group import GroupExecution
 from motet.engine.journal import Journal, Sink
@@ -180,7 +181,7 @@ class RunExecution:
             message = f"runs are nested {depth} deep, the limit is {bounds.max_depth}; break the recursion"
             raise Exhausted(message, reason=reason.DEPTH_EXCEEDED)
         node = resolve(request, self.engine.catalog, bounds)
-        path = member.enter_nested()
+        path = member.nested_path()
         nested = RunExecution(
             self.engine,
             request,
@@ -192,10 +193,13 @@ class RunExecution:
             whose="member" if member.timed else member.group.whose,
         )
         member.nested_runs.append(nested)
+        away = Away(member)
+        away.go()
         try:
-            return await nested.execute()
+            with away.bounded():
+                return await nested.execute()
         finally:
-            await member.leave_nested()  # noqa: ASYNC102 - waiting for width is cancellable, as everywhere
+            await away.back()  # noqa: ASYNC102 - waiting for width is cancellable, as everywhere
 
     def nested(
         self, request: RunRequest, group: GroupExecution, path: str, deadline: float, whose: str

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from motet.engine import causes
+from motet.engine.away import Width
 from motet.engine.causes import StopCause
 from motet.engine.journal import MAX_PROGRESS_PER_MEMBER, MAX_PROGRESS_PER_RUN
 from motet.errors import AgentError, MotetError, Unavailable
@@ -38,6 +39,7 @@ class RunningMember:
     """One member from its start to its end. It is the host of the member's call."""
 
     __slots__ = (
+        "_width",
         "agent",
         "call",
         "deadline",
@@ -49,7 +51,6 @@ class RunningMember:
         "nested_count",
         "nested_ended",
         "nested_runs",
-        "paused",
         "progress",
         "started",
         "ticket",
@@ -71,8 +72,7 @@ class RunningMember:
         """Its outcome is known."""
         self.detached = False
         """It was given up, and its task still runs."""
-        self.paused = False
-        """Its width was given back and not taken again."""
+        self._width: Width | None = None
         self.progress = 0
         self.nested_runs: list[RunExecution] = []
         """In the order in which they started."""
@@ -167,24 +167,24 @@ class RunningMember:
             message = f"member {self.group.name}/{self.call.member} was stopped and given up; it can start no runs"
             raise Unavailable(message, reason="MEMBER_ENDED")
 
-    def enter_nested(self) -> str:
-        """A nested run begins: give the width back, so that it cannot wait for what this member holds."""
+    @property
+    def own_width(self) -> Width:
+        """Made when the member first waits for a run: most never do."""
+        if self._width is None:
+            self._width = Width(self.group.run.engine.admission, self.ticket)
+        return self._width
+
+    @property
+    def paused(self) -> bool:
+        """Its width was given back and not taken again."""
+        return self._width is not None and self._width.given
+
+    def nested_path(self) -> str:
+        """Where the next nested run stands in events and results."""
         self.nested_count += 1
-        self.nested_active += 1
-        if self.nested_active == 1 and not self.paused:
-            self.paused = True
-            self.group.run.engine.admission.pause(self.ticket)
         own = f"{self.group.name}/{self.call.member}"
         path = f"{self.group.parent}/{own}" if self.group.parent else own
         return path if self.nested_count == 1 else f"{path}#{self.nested_count}"
-
-    async def leave_nested(self) -> None:
-        """A nested run has ended: take the width again before the member goes on."""
-        self.nested_active -= 1
-        self.nested_ended = trio.current_time()
-        if self.nested_active == 0:
-            await self.group.run.engine.admission.resume(self.ticket)
-            self.paused = False
 
     # ------------------------------------------------------------------------------------------------ outcomes
 

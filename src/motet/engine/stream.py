@@ -96,6 +96,7 @@ class OwnStream(RunStream):
         self._buffer = EventBuffer()
         self.run_id = run.run_id
         run.follow(self._buffer.put)
+        self._away = run.engine.away()
 
     @property
     def result(self) -> RunResult | None:  # type: ignore[override] # read from the run, which outlives every iteration
@@ -110,6 +111,7 @@ class OwnStream(RunStream):
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._run.engine.spawn(self._run, self._buffer.close)
+        self._away.go()
         return self
 
     async def __aexit__(
@@ -123,5 +125,6 @@ class OwnStream(RunStream):
                 causes.deadline_exceeded(deadline, "caller") if now >= deadline else causes.cancelled(now, leaving)
             )
         # Bounded: a stopped run detaches members that do not stop within the grace.
-        with trio.CancelScope(shield=True):
+        with self._away.bounded(), trio.CancelScope(shield=True):
             await self._run.done.wait()
+        await self._away.back()  # noqa: ASYNC102 - waiting for width is cancellable, as everywhere

@@ -102,6 +102,10 @@ class Agent(_message.Message):
     REPLAY_SAFE_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     ESTIMATED_COST_NANOS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_TOKENS_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    BREAKER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique in the catalog."""
     kind: Global___AgentKind.ValueType
@@ -117,9 +121,13 @@ class Agent(_message.Message):
     provider: _builtins.str
     """The provider whose bound it shares. Empty means none."""
     replay_safe: _builtins.bool
-    """A call may be made twice without harm. False means not known."""
+    """Whether a call may be made twice without harm. Unset means not said: it is not hedged, but made again after a crash."""
     estimated_cost_nanos: _builtins.int
     """What a call is expected to cost, in billionths of a US dollar. Unset means not known; zero means free."""
+    estimated_tokens: _builtins.int
+    """Tokens that a call is expected to use, input and output together. Unset means not known."""
+    weight: _builtins.float
+    """Calls that one call counts for against rates. Zero means 1."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Bound on each call. Unset means none of its own."""
@@ -127,6 +135,14 @@ class Agent(_message.Message):
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """For choosing. Empty means none."""
+
+    @_builtins.property
+    def rate(self) -> Global___Rate:
+        """How often it may be called. Unset means no bound of its own."""
+
+    @_builtins.property
+    def breaker(self) -> Global___Breaker:
+        """When calls are refused because those before have failed. Unset means never."""
 
     def __init__(
         self,
@@ -139,19 +155,121 @@ class Agent(_message.Message):
         max_parallel: _builtins.int = ...,
         provider: _builtins.str = ...,
         timeout: _duration_pb2.Duration | None = ...,
-        replay_safe: _builtins.bool = ...,
+        replay_safe: _builtins.bool | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         estimated_cost_nanos: _builtins.int | None = ...,
+        estimated_tokens: _builtins.int | None = ...,
+        rate: Global___Rate | None = ...,
+        weight: _builtins.float = ...,
+        breaker: Global___Breaker | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_estimated_cost_nanos", b"_estimated_cost_nanos", "estimated_cost_nanos", b"estimated_cost_nanos", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_estimated_cost_nanos", b"_estimated_cost_nanos", "_estimated_tokens", b"_estimated_tokens", "_replay_safe", b"_replay_safe", "breaker", b"breaker", "estimated_cost_nanos", b"estimated_cost_nanos", "estimated_tokens", b"estimated_tokens", "rate", b"rate", "replay_safe", b"replay_safe", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_cost_nanos", b"_estimated_cost_nanos", "description", b"description", "estimated_cost_nanos", b"estimated_cost_nanos", "input_schema", b"input_schema", "kind", b"kind", "labels", b"labels", "max_parallel", b"max_parallel", "name", b"name", "provider", b"provider", "replay_safe", b"replay_safe", "timeout", b"timeout", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_cost_nanos", b"_estimated_cost_nanos", "_estimated_tokens", b"_estimated_tokens", "_replay_safe", b"_replay_safe", "breaker", b"breaker", "description", b"description", "estimated_cost_nanos", b"estimated_cost_nanos", "estimated_tokens", b"estimated_tokens", "input_schema", b"input_schema", "kind", b"kind", "labels", b"labels", "max_parallel", b"max_parallel", "name", b"name", "provider", b"provider", "rate", b"rate", "replay_safe", b"replay_safe", "timeout", b"timeout", "version", b"version", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__estimated_cost_nanos: _TypeAlias = _typing.Literal["estimated_cost_nanos"]  # noqa: Y015
     _WhichOneofArgType__estimated_cost_nanos: _TypeAlias = _typing.Literal["_estimated_cost_nanos", b"_estimated_cost_nanos"]  # noqa: Y015
+    _WhichOneofReturnType__estimated_tokens: _TypeAlias = _typing.Literal["estimated_tokens"]  # noqa: Y015
+    _WhichOneofArgType__estimated_tokens: _TypeAlias = _typing.Literal["_estimated_tokens", b"_estimated_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__replay_safe: _TypeAlias = _typing.Literal["replay_safe"]  # noqa: Y015
+    _WhichOneofArgType__replay_safe: _TypeAlias = _typing.Literal["_replay_safe", b"_replay_safe"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_cost_nanos) -> _WhichOneofReturnType__estimated_cost_nanos | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_tokens) -> _WhichOneofReturnType__estimated_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_safe) -> _WhichOneofReturnType__replay_safe | None: ...
 
 Global___Agent: _TypeAlias = Agent  # noqa: Y015
+
+@_typing.final
+class Rate(_message.Message):
+    """Rate bounds calls and tokens in a time; several bounds hold together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    CALLS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    BURST_FIELD_NUMBER: _builtins.int
+    calls_per_second: _builtins.float
+    """Unset means no bound."""
+    calls_per_minute: _builtins.float
+    """Unset means no bound."""
+    tokens_per_second: _builtins.float
+    """Input and output together. Unset means no bound."""
+    tokens_per_minute: _builtins.float
+    """Input and output together. Unset means no bound."""
+    burst: _builtins.float
+    """Calls that may start at once after a rest. Unset means one second's worth, at least 1."""
+    def __init__(
+        self,
+        *,
+        calls_per_second: _builtins.float | None = ...,
+        calls_per_minute: _builtins.float | None = ...,
+        tokens_per_second: _builtins.float | None = ...,
+        tokens_per_minute: _builtins.float | None = ...,
+        burst: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_burst", b"_burst", "_calls_per_minute", b"_calls_per_minute", "_calls_per_second", b"_calls_per_second", "_tokens_per_minute", b"_tokens_per_minute", "_tokens_per_second", b"_tokens_per_second", "burst", b"burst", "calls_per_minute", b"calls_per_minute", "calls_per_second", b"calls_per_second", "tokens_per_minute", b"tokens_per_minute", "tokens_per_second", b"tokens_per_second"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_burst", b"_burst", "_calls_per_minute", b"_calls_per_minute", "_calls_per_second", b"_calls_per_second", "_tokens_per_minute", b"_tokens_per_minute", "_tokens_per_second", b"_tokens_per_second", "burst", b"burst", "calls_per_minute", b"calls_per_minute", "calls_per_second", b"calls_per_second", "tokens_per_minute", b"tokens_per_minute", "tokens_per_second", b"tokens_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__burst: _TypeAlias = _typing.Literal["burst"]  # noqa: Y015
+    _WhichOneofArgType__burst: _TypeAlias = _typing.Literal["_burst", b"_burst"]  # noqa: Y015
+    _WhichOneofReturnType__calls_per_minute: _TypeAlias = _typing.Literal["calls_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__calls_per_minute: _TypeAlias = _typing.Literal["_calls_per_minute", b"_calls_per_minute"]  # noqa: Y015
+    _WhichOneofReturnType__calls_per_second: _TypeAlias = _typing.Literal["calls_per_second"]  # noqa: Y015
+    _WhichOneofArgType__calls_per_second: _TypeAlias = _typing.Literal["_calls_per_second", b"_calls_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__tokens_per_minute: _TypeAlias = _typing.Literal["tokens_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__tokens_per_minute: _TypeAlias = _typing.Literal["_tokens_per_minute", b"_tokens_per_minute"]  # noqa: Y015
+    _WhichOneofReturnType__tokens_per_second: _TypeAlias = _typing.Literal["tokens_per_second"]  # noqa: Y015
+    _WhichOneofArgType__tokens_per_second: _TypeAlias = _typing.Literal["_tokens_per_second", b"_tokens_per_second"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__burst) -> _WhichOneofReturnType__burst | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calls_per_minute) -> _WhichOneofReturnType__calls_per_minute | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calls_per_second) -> _WhichOneofReturnType__calls_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens_per_minute) -> _WhichOneofReturnType__tokens_per_minute | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens_per_second) -> _WhichOneofReturnType__tokens_per_second | None: ...
+
+Global___Rate: _TypeAlias = Rate  # noqa: Y015
+
+@_typing.final
+class Breaker(_message.Message):
+    """Breaker says when calls are refused because those before have failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILURES_FIELD_NUMBER: _builtins.int
+    COOLDOWN_FIELD_NUMBER: _builtins.int
+    PROBES_FIELD_NUMBER: _builtins.int
+    failures: _builtins.int
+    """Failures in a row that open it."""
+    probes: _builtins.int
+    """Probes at once while it is half open, and successes in a row that close it."""
+    @_builtins.property
+    def cooldown(self) -> _duration_pb2.Duration:
+        """How long it stays open before it lets probes through."""
+
+    def __init__(
+        self,
+        *,
+        failures: _builtins.int = ...,
+        cooldown: _duration_pb2.Duration | None = ...,
+        probes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cooldown", b"cooldown"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cooldown", b"cooldown", "failures", b"failures", "probes", b"probes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Breaker: _TypeAlias = Breaker  # noqa: Y015
 
 @_typing.final
 class ListAgentsRequest(_message.Message):

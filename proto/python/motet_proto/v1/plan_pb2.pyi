@@ -188,6 +188,7 @@ class Group(_message.Message):
     HEDGE_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     PRESERVE_SESSION_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique in the plan. Empty is refused."""
     max_parallel: _builtins.int
@@ -222,6 +223,10 @@ class Group(_message.Message):
     def metadata(self) -> _struct_pb2.Struct:
         """Kept and returned with the result, never interpreted. Unset means none."""
 
+    @_builtins.property
+    def idempotency(self) -> Global___IdempotencyPolicy:
+        """For members that have none of their own. Unset means that every call is made."""
+
     def __init__(
         self,
         *,
@@ -235,10 +240,11 @@ class Group(_message.Message):
         hedge: Global___HedgePolicy | None = ...,
         metadata: _struct_pb2.Struct | None = ...,
         preserve_session: _builtins.bool = ...,
+        idempotency: Global___IdempotencyPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "hedge", b"hedge", "limits", b"limits", "metadata", b"metadata", "retry", b"retry", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "hedge", b"hedge", "idempotency", b"idempotency", "limits", b"limits", "metadata", b"metadata", "retry", b"retry", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "hedge", b"hedge", "limits", b"limits", "max_parallel", b"max_parallel", "members", b"members", "metadata", b"metadata", "name", b"name", "preserve_session", b"preserve_session", "retry", b"retry", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "hedge", b"hedge", "idempotency", b"idempotency", "limits", b"limits", "max_parallel", b"max_parallel", "members", b"members", "metadata", b"metadata", "name", b"name", "preserve_session", b"preserve_session", "retry", b"retry", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -280,6 +286,7 @@ class Member(_message.Message):
     REPLICAS_FIELD_NUMBER: _builtins.int
     OVERRIDES_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """Name of an agent in the catalog. Empty is refused."""
     name: _builtins.str
@@ -308,6 +315,10 @@ class Member(_message.Message):
     def retry(self) -> Global___RetryPolicy:
         """Retries for this member. Unset means the group's."""
 
+    @_builtins.property
+    def idempotency(self) -> Global___IdempotencyPolicy:
+        """Answers that are given again. Unset means the group's."""
+
     def __init__(
         self,
         *,
@@ -320,10 +331,11 @@ class Member(_message.Message):
         replicas: _builtins.int = ...,
         overrides: _abc.Iterable[Global___ReplicaOverride] | None = ...,
         retry: Global___RetryPolicy | None = ...,
+        idempotency: Global___IdempotencyPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "input", b"input", "retry", b"retry", "timeout", b"timeout", "weight", b"weight"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "idempotency", b"idempotency", "input", b"input", "retry", b"retry", "timeout", b"timeout", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "agent", b"agent", "input", b"input", "name", b"name", "overrides", b"overrides", "replicas", b"replicas", "retry", b"retry", "timeout", b"timeout", "variables", b"variables", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "agent", b"agent", "idempotency", b"idempotency", "input", b"input", "name", b"name", "overrides", b"overrides", "replicas", b"replicas", "retry", b"retry", "timeout", b"timeout", "variables", b"variables", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
     _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
@@ -434,8 +446,8 @@ Global___Aggregation: _TypeAlias = Aggregation  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
-    """Limits bounds a run or a group. A caller can tighten what the catalog sets, never widen it. A limit that the server
-    cannot enforce is refused, never ignored.
+    """Limits bounds a run or a group. A caller can tighten what the catalog sets, never widen it. Descendants count: nested
+    groups, retries, hedges, questions of aggregations.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -449,6 +461,8 @@ class Limits(_message.Message):
     MAX_MEMBERS_FIELD_NUMBER: _builtins.int
     MAX_DEPTH_FIELD_NUMBER: _builtins.int
     ON_BREACH_FIELD_NUMBER: _builtins.int
+    SKIP_INFEASIBLE_FIELD_NUMBER: _builtins.int
+    MAX_DURATION_FIELD_NUMBER: _builtins.int
     max_cost_nanos: _builtins.int
     """Most to be spent, in billionths of a US dollar. Unset means no bound; zero means that only free calls start."""
     max_tokens: _builtins.int
@@ -456,17 +470,25 @@ class Limits(_message.Message):
     max_calls: _builtins.int
     """Most calls of agents, descendants included. Unset means no bound."""
     max_failure_rate: _builtins.float
-    """Share of failed members above which the group stops, 0 to 1. Unset means no bound; zero means at the first failure."""
+    """Share of failed members, timeouts included, above which the group stops, 0 to 1. Of a run: for each of its groups.
+    Unset means no bound; zero means at the first failure.
+    """
     min_samples: _builtins.int
     """Ended members before max_failure_rate is looked at. Unset means 5."""
     min_successes: _builtins.int
-    """Fewest successes for the group to succeed. Unset means no bound of its own."""
+    """Fewest successes for the group to succeed. Of a run: for each of its groups. Unset means no bound of its own."""
     max_members: _builtins.int
     """Most members in the run, replicas counted. Unset means the engine's bound."""
     max_depth: _builtins.int
     """Deepest nesting of runs. Unset means the engine's bound; zero means that members may not run groups."""
     on_breach: Global___OnBreach.ValueType
     """What happens to running members on a breach. Unspecified means drain."""
+    skip_infeasible: _builtins.bool
+    """Skip a member whose time left is below the live median of its agent's calls. Unset means no."""
+    @_builtins.property
+    def max_duration(self) -> _duration_pb2.Duration:
+        """Longest that calls may run, added up. Unset means no bound."""
+
     def __init__(
         self,
         *,
@@ -479,10 +501,12 @@ class Limits(_message.Message):
         max_members: _builtins.int | None = ...,
         max_depth: _builtins.int | None = ...,
         on_breach: Global___OnBreach.ValueType = ...,
+        skip_infeasible: _builtins.bool | None = ...,
+        max_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls", "_max_cost_nanos", b"_max_cost_nanos", "_max_depth", b"_max_depth", "_max_failure_rate", b"_max_failure_rate", "_max_members", b"_max_members", "_max_tokens", b"_max_tokens", "_min_samples", b"_min_samples", "_min_successes", b"_min_successes", "max_calls", b"max_calls", "max_cost_nanos", b"max_cost_nanos", "max_depth", b"max_depth", "max_failure_rate", b"max_failure_rate", "max_members", b"max_members", "max_tokens", b"max_tokens", "min_samples", b"min_samples", "min_successes", b"min_successes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls", "_max_cost_nanos", b"_max_cost_nanos", "_max_depth", b"_max_depth", "_max_failure_rate", b"_max_failure_rate", "_max_members", b"_max_members", "_max_tokens", b"_max_tokens", "_min_samples", b"_min_samples", "_min_successes", b"_min_successes", "_skip_infeasible", b"_skip_infeasible", "max_calls", b"max_calls", "max_cost_nanos", b"max_cost_nanos", "max_depth", b"max_depth", "max_duration", b"max_duration", "max_failure_rate", b"max_failure_rate", "max_members", b"max_members", "max_tokens", b"max_tokens", "min_samples", b"min_samples", "min_successes", b"min_successes", "skip_infeasible", b"skip_infeasible"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls", "_max_cost_nanos", b"_max_cost_nanos", "_max_depth", b"_max_depth", "_max_failure_rate", b"_max_failure_rate", "_max_members", b"_max_members", "_max_tokens", b"_max_tokens", "_min_samples", b"_min_samples", "_min_successes", b"_min_successes", "max_calls", b"max_calls", "max_cost_nanos", b"max_cost_nanos", "max_depth", b"max_depth", "max_failure_rate", b"max_failure_rate", "max_members", b"max_members", "max_tokens", b"max_tokens", "min_samples", b"min_samples", "min_successes", b"min_successes", "on_breach", b"on_breach"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls", "_max_cost_nanos", b"_max_cost_nanos", "_max_depth", b"_max_depth", "_max_failure_rate", b"_max_failure_rate", "_max_members", b"_max_members", "_max_tokens", b"_max_tokens", "_min_samples", b"_min_samples", "_min_successes", b"_min_successes", "_skip_infeasible", b"_skip_infeasible", "max_calls", b"max_calls", "max_cost_nanos", b"max_cost_nanos", "max_depth", b"max_depth", "max_duration", b"max_duration", "max_failure_rate", b"max_failure_rate", "max_members", b"max_members", "max_tokens", b"max_tokens", "min_samples", b"min_samples", "min_successes", b"min_successes", "on_breach", b"on_breach", "skip_infeasible", b"skip_infeasible"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_calls: _TypeAlias = _typing.Literal["max_calls"]  # noqa: Y015
     _WhichOneofArgType__max_calls: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls"]  # noqa: Y015
@@ -500,6 +524,8 @@ class Limits(_message.Message):
     _WhichOneofArgType__min_samples: _TypeAlias = _typing.Literal["_min_samples", b"_min_samples"]  # noqa: Y015
     _WhichOneofReturnType__min_successes: _TypeAlias = _typing.Literal["min_successes"]  # noqa: Y015
     _WhichOneofArgType__min_successes: _TypeAlias = _typing.Literal["_min_successes", b"_min_successes"]  # noqa: Y015
+    _WhichOneofReturnType__skip_infeasible: _TypeAlias = _typing.Literal["skip_infeasible"]  # noqa: Y015
+    _WhichOneofArgType__skip_infeasible: _TypeAlias = _typing.Literal["_skip_infeasible", b"_skip_infeasible"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_calls) -> _WhichOneofReturnType__max_calls | None: ...
     @_typing.overload
@@ -516,8 +542,42 @@ class Limits(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_samples) -> _WhichOneofReturnType__min_samples | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_successes) -> _WhichOneofReturnType__min_successes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__skip_infeasible) -> _WhichOneofReturnType__skip_infeasible | None: ...
 
 Global___Limits: _TypeAlias = Limits  # noqa: Y015
+
+@_typing.final
+class IdempotencyPolicy(_message.Message):
+    """IdempotencyPolicy lets a call with a key be made once: who asks again gets a copy of the answer. Only successes are
+    kept; callers that ask at the same time share one call.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The caller's key, unique to its tenant; a group's has each member's name added. The same key with another agent,
+    input or variables is refused. Empty means the hash of tenant, agent, its version and settings, input and variables.
+    """
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long an answer is given again. Unset means an hour; zero means only to those who ask while the call runs."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IdempotencyPolicy: _TypeAlias = IdempotencyPolicy  # noqa: Y015
 
 @_typing.final
 class RetryPolicy(_message.Message):

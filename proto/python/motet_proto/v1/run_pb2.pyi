@@ -211,6 +211,7 @@ class Outcome(_message.Message):
     STOP_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     NESTED_FIELD_NUMBER: _builtins.int
+    ATTEMPT_LOG_FIELD_NUMBER: _builtins.int
     member: _builtins.str
     """Instance name."""
     agent: _builtins.str
@@ -218,7 +219,7 @@ class Outcome(_message.Message):
     state: Global___State.ValueType
     """One of the five ends."""
     attempts: _builtins.int
-    """Attempts made. Zero if and only if state is SKIPPED."""
+    """Attempts made. Zero if and only if state is SKIPPED or the output is cached."""
     cached: _builtins.bool
     """The output came from an earlier call with the same key. False means that the agent was called."""
     @_builtins.property
@@ -253,6 +254,10 @@ class Outcome(_message.Message):
     def nested(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupResult]:
         """Groups that the member ran itself, in the order in which they started. Empty means none."""
 
+    @_builtins.property
+    def attempt_log(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
+        """Every attempt, by number, when there was more than one. Empty means that there was one, or none."""
+
     def __init__(
         self,
         *,
@@ -269,14 +274,106 @@ class Outcome(_message.Message):
         stop: Global___StopReceipt | None = ...,
         metadata: _struct_pb2.Struct | None = ...,
         nested: _abc.Iterable[Global___GroupResult] | None = ...,
+        attempt_log: _abc.Iterable[Global___Attempt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "metadata", b"metadata", "output", b"output", "queued", b"queued", "ran", b"ran", "stop", b"stop", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempts", b"attempts", "cached", b"cached", "failure", b"failure", "member", b"member", "metadata", b"metadata", "nested", b"nested", "output", b"output", "queued", b"queued", "ran", b"ran", "state", b"state", "stop", b"stop", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt_log", b"attempt_log", "attempts", b"attempts", "cached", b"cached", "failure", b"failure", "member", b"member", "metadata", b"metadata", "nested", b"nested", "output", b"output", "queued", b"queued", "ran", b"ran", "state", b"state", "stop", b"stop", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
+
+@_typing.final
+class Attempt(_message.Message):
+    """Attempt is how one attempt of a member ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Attempt._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Attempt._Kind.ValueType  # 0
+        """Never sent."""
+        KIND_FIRST: Attempt._Kind.ValueType  # 1
+        """The first."""
+        KIND_RETRY: Attempt._Kind.ValueType  # 2
+        """The one before had failed."""
+        KIND_HEDGE: Attempt._Kind.ValueType  # 3
+        """Beside one that was slow."""
+        KIND_RESUME: Attempt._Kind.ValueType  # 4
+        """The one before was running when its server's process ended."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """Why an attempt was made."""
+
+    KIND_UNSPECIFIED: Attempt.Kind.ValueType  # 0
+    """Never sent."""
+    KIND_FIRST: Attempt.Kind.ValueType  # 1
+    """The first."""
+    KIND_RETRY: Attempt.Kind.ValueType  # 2
+    """The one before had failed."""
+    KIND_HEDGE: Attempt.Kind.ValueType  # 3
+    """Beside one that was slow."""
+    KIND_RESUME: Attempt.Kind.ValueType  # 4
+    """The one before was running when its server's process ended."""
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    STARTED_FIELD_NUMBER: _builtins.int
+    RAN_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1, in the order in which they started."""
+    kind: Global___Attempt.Kind.ValueType
+    """Why it was made."""
+    state: Global___State.ValueType
+    """SUCCEEDED, FAILED, TIMED_OUT or CANCELLED."""
+    @_builtins.property
+    def failure(self) -> Global___Failure:
+        """Set if and only if state is not SUCCEEDED."""
+
+    @_builtins.property
+    def started(self) -> _duration_pb2.Duration:
+        """From the member's start to the attempt's."""
+
+    @_builtins.property
+    def ran(self) -> _duration_pb2.Duration:
+        """From the attempt's start to its end."""
+
+    @_builtins.property
+    def usage(self) -> Global___Usage:
+        """Its own, without groups that it ran. Unset means nothing."""
+
+    @_builtins.property
+    def stop(self) -> Global___StopReceipt:
+        """Set if and only if state is CANCELLED or TIMED_OUT."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        kind: Global___Attempt.Kind.ValueType = ...,
+        state: Global___State.ValueType = ...,
+        failure: Global___Failure | None = ...,
+        started: _duration_pb2.Duration | None = ...,
+        ran: _duration_pb2.Duration | None = ...,
+        usage: Global___Usage | None = ...,
+        stop: Global___StopReceipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "ran", b"ran", "started", b"started", "stop", b"stop", "usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "kind", b"kind", "number", b"number", "ran", b"ran", "started", b"started", "state", b"state", "stop", b"stop", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
 @_typing.final
 class Stats(_message.Message):
@@ -554,6 +651,8 @@ class Event(_message.Message):
     MEMBER_ENDED_FIELD_NUMBER: _builtins.int
     GROUP_ENDED_FIELD_NUMBER: _builtins.int
     RUN_ENDED_FIELD_NUMBER: _builtins.int
+    ATTEMPT_STARTED_FIELD_NUMBER: _builtins.int
+    ATTEMPT_ENDED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Number in the run, from 1."""
     parent: _builtins.str
@@ -596,6 +695,14 @@ class Event(_message.Message):
     def run_ended(self) -> Global___RunEnded:
         """The last event of each run."""
 
+    @_builtins.property
+    def attempt_started(self) -> Global___AttemptStarted:
+        """A member's agent is called once more: again, or beside the call that runs."""
+
+    @_builtins.property
+    def attempt_ended(self) -> Global___AttemptEnded:
+        """One attempt of a member that makes several has ended."""
+
     def __init__(
         self,
         *,
@@ -611,12 +718,14 @@ class Event(_message.Message):
         member_ended: Global___MemberEnded | None = ...,
         group_ended: Global___GroupEnded | None = ...,
         run_ended: Global___RunEnded | None = ...,
+        attempt_started: Global___AttemptStarted | None = ...,
+        attempt_ended: Global___AttemptEnded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "elapsed", b"elapsed", "group_ended", b"group_ended", "group_started", b"group_started", "member_ended", b"member_ended", "member_progress", b"member_progress", "member_started", b"member_started", "run_ended", b"run_ended", "run_started", b"run_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_ended", b"attempt_ended", "attempt_started", b"attempt_started", "detail", b"detail", "elapsed", b"elapsed", "group_ended", b"group_ended", "group_started", b"group_started", "member_ended", b"member_ended", "member_progress", b"member_progress", "member_started", b"member_started", "run_ended", b"run_ended", "run_started", b"run_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "elapsed", b"elapsed", "group", b"group", "group_ended", b"group_ended", "group_started", b"group_started", "member", b"member", "member_ended", b"member_ended", "member_progress", b"member_progress", "member_started", b"member_started", "parent", b"parent", "run_ended", b"run_ended", "run_started", b"run_started", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_ended", b"attempt_ended", "attempt_started", b"attempt_started", "detail", b"detail", "elapsed", b"elapsed", "group", b"group", "group_ended", b"group_ended", "group_started", b"group_started", "member", b"member", "member_ended", b"member_ended", "member_progress", b"member_progress", "member_started", b"member_started", "parent", b"parent", "run_ended", b"run_ended", "run_started", b"run_started", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_detail: _TypeAlias = _typing.Literal["run_started", "group_started", "member_started", "member_progress", "member_ended", "group_ended", "run_ended"]  # noqa: Y015
+    _WhichOneofReturnType_detail: _TypeAlias = _typing.Literal["run_started", "group_started", "member_started", "member_progress", "member_ended", "group_ended", "run_ended", "attempt_started", "attempt_ended"]  # noqa: Y015
     _WhichOneofArgType_detail: _TypeAlias = _typing.Literal["detail", b"detail"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_detail) -> _WhichOneofReturnType_detail | None: ...
 
@@ -714,8 +823,13 @@ class GroupStarted(_message.Message):
 
     MEMBERS_FIELD_NUMBER: _builtins.int
     SEATS_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
     members: _builtins.int
     """Members, replicas counted."""
+    fingerprint: _builtins.str
+    """Of the request that a nested group came from, in background runs, by which a run that is continued knows it again.
+    Empty in the plan itself.
+    """
     @_builtins.property
     def seats(self) -> _containers.RepeatedCompositeFieldContainer[Global___Seat]:
         """The first of them, in declared order; at most 1,000."""
@@ -725,10 +839,11 @@ class GroupStarted(_message.Message):
         *,
         members: _builtins.int = ...,
         seats: _abc.Iterable[Global___Seat] | None = ...,
+        fingerprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "seats", b"seats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "members", b"members", "seats", b"seats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -746,7 +861,7 @@ class MemberStarted(_message.Message):
     agent: _builtins.str
     """Name of the agent."""
     attempt: _builtins.int
-    """From 1. More only with retries."""
+    """Always 1: later attempts have events of their own."""
     @_builtins.property
     def queued(self) -> _duration_pb2.Duration:
         """From the group's start to now."""
@@ -765,6 +880,64 @@ class MemberStarted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MemberStarted: _TypeAlias = MemberStarted  # noqa: Y015
+
+@_typing.final
+class AttemptStarted(_message.Message):
+    """AttemptStarted opens an attempt after the first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 2."""
+    kind: Global___Attempt.Kind.ValueType
+    """Why it is made."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        kind: Global___Attempt.Kind.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttemptStarted: _TypeAlias = AttemptStarted  # noqa: Y015
+
+@_typing.final
+class AttemptEnded(_message.Message):
+    """AttemptEnded closes an attempt of a member that makes several. Each of them has one, the first included, before the
+    member's end.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    RETRY_IN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def attempt(self) -> Global___Attempt:
+        """How it ended."""
+
+    @_builtins.property
+    def retry_in(self) -> _duration_pb2.Duration:
+        """Until the next attempt. Unset means that this end brings none."""
+
+    def __init__(
+        self,
+        *,
+        attempt: Global___Attempt | None = ...,
+        retry_in: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "retry_in", b"retry_in"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "retry_in", b"retry_in"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttemptEnded: _TypeAlias = AttemptEnded  # noqa: Y015
 
 @_typing.final
 class MemberProgress(_message.Message):
@@ -914,6 +1087,7 @@ class Run(_message.Message):
     ENDED_AT_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run's id."""
     state: Global___State.ValueType
@@ -926,6 +1100,8 @@ class Run(_message.Message):
     """The session. Empty means none."""
     last_sequence: _builtins.int
     """Number of the newest event that can be replayed. Zero means none yet."""
+    tenant: _builtins.str
+    """On whose account it runs. Empty means nobody's."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The caller's labels. Empty means none."""
@@ -955,10 +1131,11 @@ class Run(_message.Message):
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         last_sequence: _builtins.int = ...,
         result: Global___RunResult | None = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "result", b"result", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "labels", b"labels", "last_sequence", b"last_sequence", "request_id", b"request_id", "result", b"result", "run_id", b"run_id", "session_id", b"session_id", "started_at", b"started_at", "state", b"state", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "labels", b"labels", "last_sequence", b"last_sequence", "request_id", b"request_id", "result", b"result", "run_id", b"run_id", "session_id", b"session_id", "started_at", b"started_at", "state", b"state", "target", b"target", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

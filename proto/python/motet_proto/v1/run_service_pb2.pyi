@@ -78,6 +78,7 @@ class RunRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     group_name: _builtins.str
     """A group of the catalog. Empty is refused."""
     request_id: _builtins.str
@@ -86,6 +87,10 @@ class RunRequest(_message.Message):
     """
     session_id: _builtins.str
     """The conversation this run belongs to. Empty means none."""
+    tenant: _builtins.str
+    """On whose account the run is: quotas and idempotency keys are each tenant's own. Trusted as given. Empty means
+    nobody's.
+    """
     @_builtins.property
     def plan(self) -> _plan_pb2.Plan:
         """A plan given here, over agents of the catalog."""
@@ -124,10 +129,11 @@ class RunRequest(_message.Message):
         limits: _plan_pb2.Limits | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["group_name", b"group_name", "input", b"input", "limits", b"limits", "plan", b"plan", "target", b"target", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_name", b"group_name", "input", b"input", "labels", b"labels", "limits", b"limits", "plan", b"plan", "request_id", b"request_id", "session_id", b"session_id", "target", b"target", "timeout", b"timeout", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_name", b"group_name", "input", b"input", "labels", b"labels", "limits", b"limits", "plan", b"plan", "request_id", b"request_id", "session_id", b"session_id", "target", b"target", "tenant", b"tenant", "timeout", b"timeout", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["group_name", "plan"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
@@ -651,3 +657,111 @@ class MapRunResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MapRunResponse: _TypeAlias = MapRunResponse  # noqa: Y015
+
+@_typing.final
+class ListLimitsRequest(_message.Message):
+    """ListLimitsRequest asks for the limits and their use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Only those of this tenant and its runs. Empty means all."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLimitsRequest: _TypeAlias = ListLimitsRequest  # noqa: Y015
+
+@_typing.final
+class ListLimitsResponse(_message.Message):
+    """ListLimitsResponse is the limits and their use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USES_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    waiting: _builtins.int
+    """Members and calls that wait for a limit now."""
+    @_builtins.property
+    def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitUse]:
+        """Sorted by scope and name. Empty means that nothing is bounded and nothing runs."""
+
+    def __init__(
+        self,
+        *,
+        uses: _abc.Iterable[Global___LimitUse] | None = ...,
+        waiting: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["uses", b"uses", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLimitsResponse: _TypeAlias = ListLimitsResponse  # noqa: Y015
+
+@_typing.final
+class LimitUse(_message.Message):
+    """LimitUse is one bound and what is in use of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GUARD_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    RESERVED_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    guard: _builtins.str
+    """Which guard enforces it: capacity, rate, budget, quota, failure_rate, breaker, ..."""
+    scope: _builtins.str
+    """engine, provider, agent, tenant, run or group."""
+    name: _builtins.str
+    """Of the provider, agent or tenant; of a run its id, of a group the run's id, a slash and its name. Empty for the engine."""
+    what: _builtins.str
+    """running, runs, calls, tokens, cost_nanos, seconds, failures, successes, retries or hedges."""
+    limit: _builtins.float
+    """The bound. Unset means that there is none and the use is only counted."""
+    used: _builtins.float
+    """Spent, counted or running."""
+    reserved: _builtins.float
+    """Set aside for calls that run. Zero means nothing."""
+    state: _builtins.str
+    """Of a breaker: closed, open or half_open; of a budget: breached when it is used up. Empty means no state."""
+    @_builtins.property
+    def window(self) -> _duration_pb2.Duration:
+        """After which it counts anew, or to which a rate refers. Unset means neither."""
+
+    def __init__(
+        self,
+        *,
+        guard: _builtins.str = ...,
+        scope: _builtins.str = ...,
+        name: _builtins.str = ...,
+        what: _builtins.str = ...,
+        limit: _builtins.float | None = ...,
+        used: _builtins.float = ...,
+        reserved: _builtins.float = ...,
+        window: _duration_pb2.Duration | None = ...,
+        state: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "limit", b"limit", "window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "guard", b"guard", "limit", b"limit", "name", b"name", "reserved", b"reserved", "scope", b"scope", "state", b"state", "used", b"used", "what", b"what", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+
+Global___LimitUse: _TypeAlias = LimitUse  # noqa: Y015

@@ -76,6 +76,11 @@ class RunServiceStub:
                 request_serializer=motet_dot_v1_dot_run__service__pb2.MapRunRequest.SerializeToString,
                 response_deserializer=motet_dot_v1_dot_run__service__pb2.MapRunResponse.FromString,
                 _registered_method=True)
+        self.ListLimits = channel.unary_unary(
+                '/motet.v1.RunService/ListLimits',
+                request_serializer=motet_dot_v1_dot_run__service__pb2.ListLimitsRequest.SerializeToString,
+                response_deserializer=motet_dot_v1_dot_run__service__pb2.ListLimitsResponse.FromString,
+                _registered_method=True)
 
 
 class RunServiceServicer:
@@ -146,6 +151,14 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLimits(self, request, context):
+        """ListLimits tells what is in use of every limit now: of the engine, providers, agents, tenants and runs. A moment, not
+        a history; it does not promise that a limit without use is listed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RunServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -188,6 +201,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.MapRun,
                     request_deserializer=motet_dot_v1_dot_run__service__pb2.MapRunRequest.FromString,
                     response_serializer=motet_dot_v1_dot_run__service__pb2.MapRunResponse.SerializeToString,
+            ),
+            'ListLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLimits,
+                    request_deserializer=motet_dot_v1_dot_run__service__pb2.ListLimitsRequest.FromString,
+                    response_serializer=motet_dot_v1_dot_run__service__pb2.ListLimitsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -408,6 +426,33 @@ class RunService:
             '/motet.v1.RunService/MapRun',
             motet_dot_v1_dot_run__service__pb2.MapRunRequest.SerializeToString,
             motet_dot_v1_dot_run__service__pb2.MapRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/motet.v1.RunService/ListLimits',
+            motet_dot_v1_dot_run__service__pb2.ListLimitsRequest.SerializeToString,
+            motet_dot_v1_dot_run__service__pb2.ListLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -64,6 +64,10 @@ class RunServiceStub:
     comes when its run ends, not in the order of the inputs. Memory is bounded both ways: inputs are not read faster
     than they are run, nor run faster than answers are read.
     """
+    ListLimits: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListLimitsRequest, _run_service_pb2.ListLimitsResponse]
+    """ListLimits tells what is in use of every limit now: of the engine, providers, agents, tenants and runs. A moment, not
+    a history; it does not promise that a limit without use is listed.
+    """
 
 @_typing.type_check_only
 class RunServiceAsyncStub(RunServiceStub):
@@ -100,6 +104,10 @@ class RunServiceAsyncStub(RunServiceStub):
     """MapRun runs one group over a stream of inputs. The first message opens it, each one after is an input; each answer
     comes when its run ends, not in the order of the inputs. Memory is bounded both ways: inputs are not read faster
     than they are run, nor run faster than answers are read.
+    """
+    ListLimits: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListLimitsRequest, _run_service_pb2.ListLimitsResponse]  # type: ignore[assignment]
+    """ListLimits tells what is in use of every limit now: of the engine, providers, agents, tenants and runs. A moment, not
+    a history; it does not promise that a limit without use is listed.
     """
 
 class RunServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -182,6 +190,16 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         """MapRun runs one group over a stream of inputs. The first message opens it, each one after is an input; each answer
         comes when its run ends, not in the order of the inputs. Memory is bounded both ways: inputs are not read faster
         than they are run, nor run faster than answers are read.
+        """
+
+    @_abc_1.abstractmethod
+    def ListLimits(
+        self,
+        request: _run_service_pb2.ListLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.ListLimitsResponse, _abc.Awaitable[_run_service_pb2.ListLimitsResponse]]:
+        """ListLimits tells what is in use of every limit now: of the engine, providers, agents, tenants and runs. A moment, not
+        a history; it does not promise that a limit without use is listed.
         """
 
 def add_RunServiceServicer_to_server(servicer: RunServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -112,6 +112,19 @@ class Unavailable(MotetError):
     default_reason = "DRAINING"
 
 
+class StoreFailed(Unavailable):
+    """The store could not keep or read something: its disk is full, or it did not answer. Nothing kept before is lost;
+    the caller tries again once the cause is gone. `reason` is STORE_FULL or STORE_UNAVAILABLE."""
+
+    default_reason = "STORE_UNAVAILABLE"
+
+
+class LeaseLost(MotetError):
+    """Another process has taken over the run, so this one must not write it any more. The engine stops its side."""
+
+    default_reason = "LEASE_LOST"
+
+
 class AgentError(MotetError):
     """Raised by an agent to fail its member with a reason and details of its own; any other exception becomes AGENT_FAILED.
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from motet.model.payload import Payload
+from motet.model.rate import Breaker, Rate
 from motet.model.usage import Usage
 
 
@@ -39,11 +40,19 @@ class AgentInfo:
     """The provider whose bound it shares; empty means none."""
     timeout: float | None = None
     """Seconds for each call, where the member has no timeout of its own; None means no bound."""
-    replay_safe: bool = False
-    """A call may be made twice without harm."""
+    replay_safe: bool | None = None
+    """A call may be made twice without harm. None means not said: it is not hedged, but made again after a crash."""
     labels: Mapping[str, str] = field(default_factory=dict)
     estimated_cost_nanos: int | None = None
     """What a call is expected to cost, in billionths of a US dollar; None means not known, 0 that it is free."""
+    estimated_tokens: int | None = None
+    """Tokens that a call is expected to use, input and output together; None means not known."""
+    rate: Rate | None = None
+    """How often it may be called in one engine; None means no bound of its own."""
+    weight: float = 1.0
+    """Calls that one call counts for against rates, its own and its provider's."""
+    breaker: Breaker | None = None
+    """When calls are refused because those before have failed; None means never."""
 
 
 @dataclass(frozen=True, slots=True)

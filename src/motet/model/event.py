@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
-from motet.model.outcome import Failure, Outcome
+from motet.model.outcome import Attempt, AttemptKind, Failure, Outcome
 from motet.model.payload import Payload
 from motet.model.result import GroupResult, Stats
 from motet.model.state import State
@@ -35,6 +35,8 @@ class GroupStarted:
     """Replicas counted."""
     seats: tuple[tuple[str, str], ...]
     """(instance name, agent name) of the first MAX_SEATS_LISTED members, in declared order."""
+    fingerprint: str = ""
+    """Of the request that a nested group came from, in runs that are recorded: a run that is continued knows it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,25 @@ class MemberStarted:
     queued: float
     """Seconds since the group's start."""
     attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """A member's agent is called once more: again, or beside the call that runs."""
+
+    number: int
+    """From 2."""
+    kind: AttemptKind
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """One attempt of a member that makes several has ended. Each of them has this event, the first included, before the
+    member's end."""
+
+    attempt: Attempt
+    retry_in: float | None = None
+    """Seconds until the next attempt; None means that this end brings none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +99,17 @@ class RunEnded:
     stats: Stats
 
 
-Detail: TypeAlias = RunStarted | GroupStarted | MemberStarted | MemberProgress | MemberEnded | GroupEnded | RunEnded
+Detail: TypeAlias = (
+    RunStarted
+    | GroupStarted
+    | MemberStarted
+    | AttemptStarted
+    | AttemptEnded
+    | MemberProgress
+    | MemberEnded
+    | GroupEnded
+    | RunEnded
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from motet.model.agent import AgentInfo
 from motet.model.payload import Payload
@@ -65,8 +65,20 @@ class HedgePolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Idempotency:
+    """A call with a key is made once: who asks again gets a copy of the answer. Only successes are kept."""
+
+    key: str = ""
+    """The caller's own, unique to its tenant; a group's has each member's name added. Empty means the hash of tenant,
+    agent, its version and settings, input and variables."""
+    ttl: float = 3600.0
+    """Seconds for which an answer is given again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of a run or a group; None is no bound. A bound that the engine cannot enforce is refused, never ignored."""
+    """Bounds of a run or a group; None is no bound. Descendants count: nested groups, retries, hedges, questions of
+    aggregations."""
 
     max_cost_nanos: int | None = None
     """Billionths of a US dollar."""
@@ -74,18 +86,41 @@ class Limits:
     """Input and output together."""
     max_calls: int | None = None
     """Calls of agents, descendants included."""
+    max_duration: float | None = None
+    """Seconds that calls may run, added up."""
     max_failure_rate: float | None = None
-    """Share of failed members above which the group stops."""
+    """Share of failed members, timeouts included, above which the group stops. Of a run: for each of its groups."""
     min_samples: int | None = None
     """Ended members before `max_failure_rate` is looked at; None means 5."""
     min_successes: int | None = None
-    """Fewest successes for the group to succeed."""
+    """Fewest successes for the group to succeed. Of a run: for each of its groups."""
     max_members: int | None = None
     """Most members in the run, replicas counted."""
     max_depth: int | None = None
     """Deepest nesting of runs; 0 means that members may not run groups."""
     on_breach: OnBreach | None = None
-    """None means DRAIN."""
+    """What happens to running members when a budget is used up or too many have failed; None means DRAIN."""
+    skip_infeasible: bool | None = None
+    """Skip a member whose time left is below the live median of its agent's calls; None means no."""
+
+    def tightened(self, other: "Limits | None") -> "Limits":
+        """Both together: of each bound the narrower."""
+        if other is None:
+            return self
+        breaches = (self.on_breach, other.on_breach)
+        return Limits(
+            max_cost_nanos=_least(self.max_cost_nanos, other.max_cost_nanos),
+            max_tokens=_least(self.max_tokens, other.max_tokens),
+            max_calls=_least(self.max_calls, other.max_calls),
+            max_duration=_least(self.max_duration, other.max_duration),
+            max_failure_rate=_least(self.max_failure_rate, other.max_failure_rate),
+            min_samples=_least(self.min_samples, other.min_samples),
+            min_successes=_most(self.min_successes, other.min_successes),
+            max_members=_least(self.max_members, other.max_members),
+            max_depth=_least(self.max_depth, other.max_depth),
+            on_breach=OnBreach.CANCEL if OnBreach.CANCEL in breaches else self.on_breach or other.on_breach,
+            skip_infeasible=True if self.skip_infeasible or other.skip_infeasible else self.skip_infeasible,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +171,8 @@ class Member:
     """What single replicas have of their own."""
     retry: RetryPolicy | None = None
     """None means the group's."""
+    idempotency: Idempotency | None = None
+    """None means the group's."""
 
     @property
     def agent_name(self) -> str:
@@ -160,6 +197,9 @@ class Group:
     retry: RetryPolicy | None = None
     """For members without a policy of their own."""
     hedge: HedgePolicy | None = None
+    """For members whose agent is declared replay_safe."""
+    idempotency: Idempotency | None = None
+    """For members without a policy of their own; None means that every call is made."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """JSON values, returned with the result, never interpreted."""
     preserve_session: bool = False
@@ -196,6 +236,17 @@ class Parallel:
     branches: "Items[Plan]"
     timeout: float | None = None
     """Seconds from the start; 0 means already over, None no bound of its own."""
+
+
+N = TypeVar("N", int, float)
+
+
+def _least(one: N | None, other: N | None) -> N | None:
+    return other if one is None else one if other is None else min(one, other)
+
+
+def _most(one: N | None, other: N | None) -> N | None:
+    return other if one is None else one if other is None else max(one, other)
 
 
 Plan: TypeAlias = Group | Sequence | Parallel

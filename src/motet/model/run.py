@@ -27,6 +27,10 @@ class RunRecord:
     fingerprint: str = ""
     """Of the request, to tell a repeat from another request under the same key; empty with no key."""
     session_id: str = ""
+    tenant: str = ""
+    """On whose account it runs; empty means nobody's."""
+    attached: bool = False
+    """Its callers wait for it: it is not to go on without them."""
     ended_at: datetime | None = None
     """Wall clock, UTC; None while it runs."""
     last_sequence: int = 0
@@ -71,6 +75,8 @@ class RunRequest:
     """The caller's key, which makes a repeat safe; empty means none."""
     session_id: str = ""
     """The conversation this run belongs to; empty means none."""
+    tenant: str = ""
+    """On whose account it runs; empty means nobody's."""
     variables: Mapping[str, Payload] = field(default_factory=dict)
     """Values that members see by name."""
     limits: Limits | None = None

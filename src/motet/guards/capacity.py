@@ -4,9 +4,10 @@ The group's own width is the engine's, which must not even make tasks for member
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from motet.ports import ADMIT, Admission, Guard, Ticket, Wait
+from motet.model.limit_use import LimitUse
+from motet.ports import ADMIT, Admission, Guard, Start, Wait
 
 MAX_IDLE: Final = 1000
 """Agents and providers at rest whose figures are remembered. Agents given in place may have any number of names."""
@@ -37,9 +38,10 @@ class Capacity(Guard):
         for name, bound in bounds.items():
             self._providers.pin(name, bound)
 
-    def may_start(self, ticket: Ticket) -> Admission:
+    def may_start(self, start: Start, now: float) -> Admission:  # noqa: ARG002 - width does not depend on time
         # The narrowest first: a start that waits for its agent is not woken for every call that ends in the engine.
-        agent, provider = ticket.agent, ticket.agent.provider
+        agent = start.ticket.agent
+        provider = agent.provider
         if self._agents.full(agent.name, agent.max_parallel):
             return Wait(("agent", agent.name))
         if provider and self._providers.full(provider, self._bounds.get(provider)):
@@ -48,15 +50,15 @@ class Capacity(Guard):
             return Wait(("engine",))
         return ADMIT
 
-    def started(self, ticket: Ticket) -> None:
-        agent = ticket.agent
+    def started(self, start: Start, now: float) -> None:  # noqa: ARG002 - width does not depend on time
+        agent = start.ticket.agent
         self._engine.take()
         if agent.provider:
             self._providers.take(agent.provider, self._bounds.get(agent.provider))
         self._agents.take(agent.name, agent.max_parallel)
 
-    def ended(self, ticket: Ticket) -> Sequence[Hashable]:
-        agent = ticket.agent
+    def ended(self, start: Start, now: float) -> Sequence[Hashable]:  # noqa: ARG002 - width does not depend on time
+        agent = start.ticket.agent
         self._engine.give()
         self._agents.give(agent.name)
         # All keys, also where this card has no bound: another of the same name may have one. The widest first: a start
@@ -66,47 +68,46 @@ class Capacity(Guard):
         self._providers.give(agent.provider)
         return (("engine",), ("provider", agent.provider), ("agent", agent.name))
 
-    def paused(self, ticket: Ticket) -> Sequence[Hashable]:
-        return self.ended(ticket)
+    def paused(self, start: Start, now: float) -> Sequence[Hashable]:
+        return self.ended(start, now)
 
-    def may_resume(self, ticket: Ticket) -> Admission:
-        return self.may_start(ticket)
+    def may_resume(self, start: Start, now: float) -> Admission:
+        return self.may_start(start, now)
 
-    def resumed(self, ticket: Ticket) -> None:
-        self.started(ticket)
+    def resumed(self, start: Start, now: float) -> None:
+        self.started(start, now)
 
-    def statistics(self) -> Mapping[str, Any]:
-        """`engine`, `agents` and `providers`, the last two by name: `in_use` now, `limit` (None is no bound) and `peak`,
-        the most at once so far. Agents and providers are listed while in use or bounded."""
-        return {
-            "engine": self._engine.statistics(),
-            "agents": self._agents.statistics(),
-            "providers": self._providers.statistics(),
-        }
+    def uses(self) -> Sequence[LimitUse]:
+        """Calls that run: in the engine, and for each provider and agent that is in use or bounded."""
+        return (
+            self._engine.use("engine", ""),
+            *self._providers.uses("provider"),
+            *self._agents.uses("agent"),
+        )
 
 
 class _Count:
-    __slots__ = ("in_use", "limit", "peak")
+    __slots__ = ("in_use", "limit")
 
     def __init__(self, limit: int | None) -> None:
         self.in_use = 0
         self.limit = limit
-        self.peak = 0
 
     def full(self, limit: int | None) -> bool:
         return limit is not None and self.in_use >= limit
 
     def take(self) -> None:
         self.in_use += 1
-        self.peak = max(self.peak, self.in_use)
 
     def give(self) -> None:
         if not self.in_use:
             raise RuntimeError("capacity was given back that nobody held")
         self.in_use -= 1
 
-    def statistics(self) -> dict[str, int | None]:
-        return {"in_use": self.in_use, "limit": self.limit, "peak": self.peak}
+    def use(self, scope: str, name: str) -> LimitUse:
+        return LimitUse(
+            guard=Capacity.name, scope=scope, name=name, what="running", limit=self.limit, used=float(self.in_use)
+        )
 
 
 class _Counts:
@@ -153,5 +154,5 @@ class _Counts:
             oldest = next(iter(self._idle))
             del self._idle[oldest], self._counts[oldest]
 
-    def statistics(self) -> dict[str, dict[str, int | None]]:
-        return {name: count.statistics() for name, count in self._counts.items()}
+    def uses(self, scope: str) -> list[LimitUse]:
+        return [count.use(scope, name) for name, count in self._counts.items()]

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motet.guards import Capacity
-from motet.guards.capacity import MAX_IDLE
-from motet.ports import ADMIT, Guard, Ticket, Wait
-from motet.testing.contracts_guard import GuardContract, make_ticket
+from motet.guards.capacity import MAX_IDLE, Capacity
+from motet.model.limit_use import LimitUse
+from motet.ports import ADMIT, Guard, Start, Ticket, Wait
+from motet.testing.contracts_guard import GuardContract, make_start, make_ticket
+
+NOW = 0.0
 
 
 class TestCapacityOfTheEngineKeepsTheContract(GuardContract):
@@ -38,40 +40,61 @@ class TestCapacityWithoutBoundsKeepsTheContract(GuardContract):
         return Capacity()
 
 
+def start_of(agent: str = "agent", *, provider: str = "", max_parallel: int | None = None) -> Start:
+    return make_start(make_ticket(agent, provider=provider, max_parallel=max_parallel))
+
+
+def running(name: str, used: int, limit: int | None, scope: str = "agent") -> LimitUse:
+    return LimitUse(guard="capacity", scope=scope, name=name, what="running", limit=limit, used=used)
+
+
 def test_a_start_waits_for_the_narrowest_bound_that_is_reached() -> None:
     capacity = Capacity(engine=1, providers={"p": 1})
-    ticket = make_ticket("a", provider="p", max_parallel=1)
-    capacity.started(ticket)
-    assert capacity.may_start(ticket) == Wait(("agent", "a"))
-    assert capacity.may_start(make_ticket("b", provider="p")) == Wait(("provider", "p"))
-    assert capacity.may_start(make_ticket("c")) == Wait(("engine",))
+    start = start_of("a", provider="p", max_parallel=1)
+    capacity.started(start, NOW)
+    assert capacity.may_start(start, NOW) == Wait(("agent", "a"))
+    assert capacity.may_start(start_of("b", provider="p"), NOW) == Wait(("provider", "p"))
+    assert capacity.may_start(start_of("c"), NOW) == Wait(("engine",))
 
 
 def test_an_end_names_the_widest_key_first() -> None:
     capacity = Capacity(engine=1)
-    ticket = make_ticket("a", provider="p")
-    capacity.started(ticket)
-    assert capacity.ended(ticket) == (("engine",), ("provider", "p"), ("agent", "a"))
+    start = start_of("a", provider="p")
+    capacity.started(start, NOW)
+    assert capacity.ended(start, NOW) == (("engine",), ("provider", "p"), ("agent", "a"))
 
 
 def test_agents_of_one_name_share_a_count_and_keep_their_own_bounds() -> None:
     capacity = Capacity()
-    wide, narrow, free = make_ticket(max_parallel=3), make_ticket(max_parallel=1), make_ticket()
-    capacity.started(free)
-    assert capacity.may_start(narrow) == Wait(("agent", "agent"))
-    assert capacity.may_start(wide) == ADMIT
-    assert ("agent", "agent") in capacity.ended(free)
-    assert capacity.may_start(narrow) == ADMIT
+    wide, narrow, free = start_of(max_parallel=3), start_of(max_parallel=1), start_of()
+    capacity.started(free, NOW)
+    assert capacity.may_start(narrow, NOW) == Wait(("agent", "agent"))
+    assert capacity.may_start(wide, NOW) == ADMIT
+    assert ("agent", "agent") in capacity.ended(free, NOW)
+    assert capacity.may_start(narrow, NOW) == ADMIT
+
+
+def test_a_call_that_resumes_takes_its_width_again() -> None:
+    capacity = Capacity(engine=1)
+    start, other = start_of(), start_of("other")
+    capacity.started(start, NOW)
+    capacity.paused(start, NOW)
+    capacity.started(other, NOW)
+    assert capacity.may_resume(start, NOW) == Wait(("engine",))
+    capacity.ended(other, NOW)
+    assert capacity.may_resume(start, NOW) == ADMIT
+    capacity.resumed(start, NOW)
+    assert capacity.may_start(other, NOW) == Wait(("engine",))
 
 
 def test_a_call_that_ends_while_it_is_paused_holds_nothing() -> None:
     capacity = Capacity(engine=1)
-    ticket = make_ticket()
-    capacity.started(ticket)
-    capacity.paused(ticket)
-    assert capacity.statistics()["engine"]["in_use"] == 0
+    start = start_of()
+    capacity.started(start, NOW)
+    capacity.paused(start, NOW)
+    assert capacity.uses() == (running("", 0, 1, "engine"),)
     with pytest.raises(RuntimeError, match="nobody held"):
-        capacity.ended(ticket)
+        capacity.ended(start, NOW)
 
 
 @pytest.mark.parametrize(
@@ -82,86 +105,78 @@ def test_a_bound_below_one_is_refused(engine: int | None, providers: dict[str, i
         Capacity(engine=engine, providers=providers)
 
 
-def test_statistics_show_what_is_in_use_or_bounded() -> None:
+def test_uses_show_what_is_in_use_or_bounded() -> None:
     capacity = Capacity(engine=9, providers={"p": 4, "free": None})
-    bounded, free = make_ticket("bounded", max_parallel=2), make_ticket("free", provider="free")
-    for ticket in (bounded, bounded, free):
-        capacity.started(ticket)
-    capacity.ended(bounded)
-    assert capacity.statistics() == {
-        "engine": {"in_use": 2, "limit": 9, "peak": 3},
-        "agents": {
-            "bounded": {"in_use": 1, "limit": 2, "peak": 2},
-            "free": {"in_use": 1, "limit": None, "peak": 1},
-        },
-        "providers": {
-            "p": {"in_use": 0, "limit": 4, "peak": 0},
-            "free": {"in_use": 1, "limit": None, "peak": 1},
-        },
-    }
-    for ticket in (bounded, free):
-        capacity.ended(ticket)
-    assert capacity.statistics()["agents"] == {"bounded": {"in_use": 0, "limit": 2, "peak": 2}}
-    assert capacity.statistics()["providers"] == {"p": {"in_use": 0, "limit": 4, "peak": 0}}
+    bounded, free = start_of("bounded", max_parallel=2), start_of("free", provider="free")
+    for start in (bounded, bounded, free):
+        capacity.started(start, NOW)
+    capacity.ended(bounded, NOW)
+    assert capacity.uses() == (
+        running("", 2, 9, "engine"),
+        running("p", 0, 4, "provider"),
+        running("free", 1, None, "provider"),
+        running("bounded", 1, 2),
+        running("free", 1, None),
+    )
+    for start in (bounded, free):
+        capacity.ended(start, NOW)
+    assert capacity.uses() == (running("", 0, 9, "engine"), running("p", 0, 4, "provider"), running("bounded", 0, 2))
 
 
 def test_figures_of_agents_at_rest_are_bounded() -> None:
     capacity = Capacity()
     for number in range(MAX_IDLE + 10):
-        ticket = make_ticket(f"agent {number}", max_parallel=1)
-        capacity.started(ticket)
-        capacity.ended(ticket)
-    agents = capacity.statistics()["agents"]
+        start = start_of(f"agent {number}", max_parallel=1)
+        capacity.started(start, NOW)
+        capacity.ended(start, NOW)
+    agents = [use.name for use in capacity.uses() if use.scope == "agent"]
     assert len(agents) == MAX_IDLE
     assert "agent 0" not in agents
 
 
-TICKETS = [
-    make_ticket("a", provider="p", max_parallel=2),
-    make_ticket("b", provider="p"),
-    make_ticket("c", provider="q", max_parallel=1),
-    make_ticket("c", provider="q", max_parallel=3),
-    make_ticket("d"),
+STARTS = [
+    start_of("a", provider="p", max_parallel=2),
+    start_of("b", provider="p"),
+    start_of("c", provider="q", max_parallel=1),
+    start_of("c", provider="q", max_parallel=3),
+    start_of("d"),
 ]
 BOUNDS = {"p": 3, "q": None}
 
 
-@given(st.lists(st.tuples(st.sampled_from(["start", "end", "pause", "resume"]), st.integers(0, len(TICKETS) - 1))))
+@given(st.lists(st.tuples(st.sampled_from(["start", "end", "pause", "resume"]), st.integers(0, len(STARTS) - 1))))
 def test_no_order_of_starts_ends_and_pauses_passes_a_bound_or_loses_a_slot(steps: list[tuple[str, int]]) -> None:
     capacity = Capacity(engine=4, providers=BOUNDS)
     holding: Counter[int] = Counter()
     paused: Counter[int] = Counter()
     for step, index in steps:
-        ticket = TICKETS[index]
-        held = [TICKETS[i] for i in holding.elements()]
-        of_agent = sum(t.agent.name == ticket.agent.name for t in held)
-        of_provider = sum(bool(t.agent.provider) and t.agent.provider == ticket.agent.provider for t in held)
-        bound = BOUNDS.get(ticket.agent.provider)
+        start = STARTS[index]
+        agent = start.ticket.agent
+        held = [STARTS[i].ticket.agent for i in holding.elements()]
+        of_agent = sum(other.name == agent.name for other in held)
+        of_provider = sum(bool(other.provider) and other.provider == agent.provider for other in held)
+        bound = BOUNDS.get(agent.provider)
         room = len(held) < 4 and (bound is None or of_provider < bound)
-        room = room and (ticket.agent.max_parallel is None or of_agent < ticket.agent.max_parallel)
+        room = room and (agent.max_parallel is None or of_agent < agent.max_parallel)
         if step == "start":
-            assert (capacity.may_start(ticket) == ADMIT) is room
+            assert (capacity.may_start(start, NOW) == ADMIT) is room
             if room:
-                capacity.started(ticket)
+                capacity.started(start, NOW)
                 holding[index] += 1
         elif step == "resume" and paused[index]:
-            assert (capacity.may_resume(ticket) == ADMIT) is room
+            assert (capacity.may_resume(start, NOW) == ADMIT) is room
             if room:
-                capacity.resumed(ticket)
+                capacity.resumed(start, NOW)
                 paused[index] -= 1
                 holding[index] += 1
         elif step == "end" and holding[index]:
-            assert ("engine",) in capacity.ended(ticket)
+            assert ("engine",) in capacity.ended(start, NOW)
             holding[index] -= 1
         elif step == "pause" and holding[index]:
-            assert ("agent", ticket.agent.name) in capacity.paused(ticket)
+            assert ("agent", agent.name) in capacity.paused(start, NOW)
             holding[index] -= 1
             paused[index] += 1
-        assert capacity.statistics()["engine"]["in_use"] == holding.total()
+        assert capacity.uses()[0].used == holding.total() <= 4
     for index in holding.elements():
-        capacity.ended(TICKETS[index])
-    statistics = capacity.statistics()
-    assert statistics["engine"]["in_use"] == 0
-    assert statistics["engine"]["peak"] <= 4
-    for kind in ("agents", "providers"):
-        assert all(count["in_use"] == 0 for count in statistics[kind].values())
+        capacity.ended(STARTS[index], NOW)
+    assert all(use.used == 0 for use in capacity.uses())

@@ -18,16 +18,21 @@ from motet.errors import (
     CatalogProblem,
     Exhausted,
     InvalidRequest,
+    LeaseLost,
     MotetError,
     NotFound,
     RequestError,
     RequestIdReused,
     RunFailed,
+    StoreFailed,
     Unavailable,
     Violation,
 )
 from motet.model.agent import AgentInfo, AgentKind, Reply
+from motet.model.bounds import ProviderBounds, Quota, TenantBounds
 from motet.model.event import (
+    AttemptEnded,
+    AttemptStarted,
     Event,
     GroupEnded,
     GroupStarted,
@@ -37,12 +42,14 @@ from motet.model.event import (
     RunEnded,
     RunStarted,
 )
-from motet.model.outcome import Failure, Outcome, StopKind, StopReceipt
+from motet.model.limit_use import LimitUse
+from motet.model.outcome import Attempt, AttemptKind, Failure, Outcome, StopKind, StopReceipt
 from motet.model.payload import Payload
 from motet.model.plan import (
     Aggregation,
     Group,
     HedgePolicy,
+    Idempotency,
     Limits,
     Member,
     OnBreach,
@@ -53,6 +60,7 @@ from motet.model.plan import (
     RetryPolicy,
     Sequence,
 )
+from motet.model.rate import Breaker, Rate
 from motet.model.result import GroupResult, RunResult, Saved, Stats
 from motet.model.run import RunPage, RunQuery, RunRecord, RunRequest
 from motet.model.state import State
@@ -65,6 +73,8 @@ if TYPE_CHECKING:
     from motet.agents.group import GroupAgent
     from motet.agents.http import HttpAgent
     from motet.catalog import Catalog, CatalogGroup, EngineSettings
+    from motet.store.memory import MemoryStore
+    from motet.store.sqlite import SqliteStore
 
 _LAZY = {
     "Catalog": "motet.catalog",
@@ -75,6 +85,8 @@ _LAZY = {
     "FunctionAgent": "motet.agents.function",
     "GroupAgent": "motet.agents.group",
     "HttpAgent": "motet.agents.http",
+    "MemoryStore": "motet.store.memory",
+    "SqliteStore": "motet.store.sqlite",
     "agent": "motet.agents.function",
 }
 
@@ -84,6 +96,11 @@ __all__ = [
     "AgentInfo",
     "AgentKind",
     "Aggregation",
+    "Attempt",
+    "AttemptEnded",
+    "AttemptKind",
+    "AttemptStarted",
+    "Breaker",
     "Call",
     "Catalog",
     "CatalogError",
@@ -105,7 +122,10 @@ __all__ = [
     "GroupStarted",
     "HedgePolicy",
     "HttpAgent",
+    "Idempotency",
     "InvalidRequest",
+    "LeaseLost",
+    "LimitUse",
     "Limits",
     "MapInput",
     "MapResult",
@@ -113,6 +133,7 @@ __all__ = [
     "MemberEnded",
     "MemberProgress",
     "MemberStarted",
+    "MemoryStore",
     "MotetError",
     "NotFound",
     "OnBreach",
@@ -121,6 +142,9 @@ __all__ = [
     "Parallel",
     "Payload",
     "Plan",
+    "ProviderBounds",
+    "Quota",
+    "Rate",
     "ReplicaOverride",
     "Reply",
     "RequestError",
@@ -137,11 +161,14 @@ __all__ = [
     "RunStream",
     "Saved",
     "Sequence",
+    "SqliteStore",
     "Started",
     "State",
     "Stats",
     "StopKind",
     "StopReceipt",
+    "StoreFailed",
+    "TenantBounds",
     "Unavailable",
     "Usage",
     "Violation",

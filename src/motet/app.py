@@ -1,6 +1,7 @@
 """The place where implementations are wired together: an engine with its catalog, guards and store."""
 
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,16 @@ import trio
 from motet.engine.engine import Engine
 from motet.engine.resolve import Bounds
 from motet.errors import InvalidRequest, Violation
+from motet.guards.attempts import AttemptBudget
+from motet.guards.breaker import CircuitBreaker
 from motet.guards.capacity import Capacity
+from motet.guards.depth import Depth
+from motet.guards.members import MaxMembers
+from motet.guards.quota import TenantQuota
+from motet.guards.rate import RateLimit
+from motet.guards.scoped import guards_of
+from motet.model.bounds import EVERYONE, TenantBounds
+from motet.model.plan import Limits
 from motet.ports import Guard, Observer, Store
 from motet.store.memory import MemoryStore
 
@@ -56,19 +66,43 @@ async def open_engine(
     )
     grace = settings.stop_grace if stop_grace is None else stop_grace
     _check(width, bounds, grace)
-    capacity = Capacity(engine=width, providers=catalog.providers)
+    providers = catalog.providers
+    quota = None
+    built_in: list[Guard] = [
+        Depth(),
+        MaxMembers(),
+        CircuitBreaker({name: bounds.breaker for name, bounds in providers.items() if bounds.breaker is not None}),
+        AttemptBudget(settings.retry_share, settings.hedge_share),
+    ]
+    if catalog.tenants:
+        quota = TenantQuota(catalog.tenants, wall_origin=time.time() - trio.current_time())
+        built_in.append(quota)
+    built_in += [
+        RateLimit({name: bounds.rate for name, bounds in providers.items() if bounds.rate is not None}),
+        Capacity(engine=width, providers={name: bounds.max_parallel for name, bounds in providers.items()}),
+    ]
+
+    def run_limits(tenant: str) -> Limits | None:
+        own = bounds_of(catalog.tenants, tenant)
+        of_tenant = own.limits if own is not None else None
+        return of_tenant if catalog.limits is None else catalog.limits.tightened(of_tenant)
+
     try:
         async with trio.open_nursery() as nursery:
             engine = Engine(
                 nursery,
                 catalog,
-                guards=(capacity, *guards),
+                guards=(*guards, *built_in),
+                guards_of=guards_of,
+                run_limits=run_limits,
+                account=quota,
                 store=store if store is not None else MemoryStore(),
                 observers=observers,
                 bounds=bounds,
                 stop_grace=grace,
             )
             try:
+                await engine.open()
                 yield engine
             finally:
                 # Bounded by the engine: stopped runs detach members that do not stop, closing has its own patience.
@@ -79,6 +113,11 @@ async def open_engine(
         if single is None:
             raise
         raise single from single.__cause__
+
+
+def bounds_of(tenants: Mapping[str, TenantBounds], tenant: str) -> TenantBounds | None:
+    """Those that hold for a tenant: its own, else everyone's; None when it has none, and for nobody's account."""
+    return tenants.get(tenant, tenants.get(EVERYONE)) if tenant else None
 
 
 def _check(width: int | None, bounds: Bounds, grace: float) -> None:

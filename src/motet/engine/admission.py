@@ -1,16 +1,22 @@
 """Asks all guards at once, and is the one place where starts wait for them.
 
 A start is granted whole or not at all, and nothing is held while it waits. Whoever gives something back hands it to
-those who wait, first come first served, before anyone new can ask; so nobody polls and nobody is passed over.
+those who wait, first come first served, before anyone new can ask; so nobody polls and nobody is passed over. Guards
+that free themselves with time name the moment, at which those who wait for them are woken.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Final, Protocol
 
 import trio
 
-from motet.ports import Admit, Guard, Refuse, Ticket, Wait
+from motet.engine.alarms import Alarms
+from motet.model.agent import AgentInfo
+from motet.model.usage import NONE
+from motet.ports import ADMIT, Admit, End, Guard, Refuse, RunTicket, Start, Wait
+
+NOTHING_USED: Final = End(NONE, 0.0)
 
 
 class Waiter(Protocol):
@@ -22,57 +28,120 @@ class Waiter(Protocol):
 
 
 class Admission:
-    """The guards of an engine, composed."""
+    """The guards of an engine, composed with those of the scopes that a start belongs to."""
 
-    def __init__(self, guards: Sequence[Guard]) -> None:
-        self._guards = tuple(guards)
+    def __init__(self, guards: Sequence[Guard], nursery: trio.Nursery) -> None:
+        self.guards = tuple(guards)
         self._waiting: dict[Hashable, OrderedDict[Waiter, None]] = {}
+        self._alarms = Alarms(nursery, lambda key: self._freed((key,)))
 
-    def try_start(self, ticket: Ticket) -> Wait | Refuse | None:
+    # ------------------------------------------------------------------------------------------------------------ runs
+
+    def may_run(self, run: RunTicket, now: float) -> Refuse | None:
+        for guard in self.guards:
+            verdict = guard.may_run(run, now)
+            if isinstance(verdict, Refuse):
+                return verdict
+        return None
+
+    def run_started(self, run: RunTicket, now: float) -> None:
+        for guard in self.guards:
+            guard.run_started(run, now)
+
+    def run_ended(self, run: RunTicket, now: float) -> None:
+        for guard in self.guards:
+            guard.run_ended(run, now)
+
+    # -------------------------------------------------------------------------------------------------------- attempts
+
+    def concerned(self, agent: AgentInfo, tenant: str, *, repeats: bool) -> tuple[Guard, ...]:
+        """The engine's guards that starts of this agent on this tenant's account ask; `repeats` says that they may be made
+        again."""
+        return tuple(guard for guard in self.guards if guard.concerns(agent, tenant, repeats=repeats))
+
+    def _asked(self, start: Start) -> Sequence[Guard]:
+        ticket = start.ticket
+        return (*ticket.scopes, *self.guards) if ticket.guards is None else ticket.guards
+
+    def try_start(self, start: Start, now: float) -> Wait | Refuse | None:
         """None when granted: then `ended` must follow exactly once."""
-        for guard in self._guards:
-            verdict = guard.may_start(ticket)
-            if not isinstance(verdict, Admit):
+        guards = self._asked(start)
+        for guard in guards:
+            verdict = guard.may_start(start, now)
+            if verdict is not ADMIT and not isinstance(verdict, Admit):
                 return verdict
-        for guard in self._guards:
-            guard.started(ticket)
+        for guard in guards:
+            guard.started(start, now)
         return None
 
-    def ended(self, ticket: Ticket) -> None:
-        for guard in self._guards:
-            self._freed(guard.ended(ticket))
+    def ended(self, start: Start, end: End, now: float, *, paused: bool = False) -> None:
+        """It has ended; `paused` says that it was paused and holds nothing but what it used."""
+        keys: list[Hashable] = []
+        guards = self._asked(start)
+        if not paused:
+            for guard in guards:
+                keys.extend(guard.ended(start, now))
+        for guard in guards:
+            keys.extend(guard.settled(start, end, now))
+        if self._waiting:
+            self._freed(keys)
 
-    def pause(self, ticket: Ticket) -> None:
-        """The holder waits for a nested run. It must `resume`, or, when it ends first, not be `ended` any more."""
-        for guard in self._guards:
-            self._freed(guard.paused(ticket))
+    def asking(self, start: Start) -> "Asking":
+        """A wish for `acquire`. Its `wake` lets it look again before anything is freed."""
+        return Asking(self, lambda: self.try_start(start, trio.current_time()))
 
-    def try_resume(self, ticket: Ticket) -> Wait | Refuse | None:
-        for guard in self._guards:
-            verdict = guard.may_resume(ticket)
-            if not isinstance(verdict, Admit):
-                return verdict
-        for guard in self._guards:
-            guard.resumed(ticket)
-        return None
-
-    async def resume(self, ticket: Ticket) -> None:
-        """Wait until the holder may go on. When it is cancelled here, it stays paused."""
-        if self.try_resume(ticket) is None:
-            return
-        returning = _Returning(self, ticket)
-        returning.wake(None)
+    async def acquire(self, start: Start, asking: "Asking | None" = None) -> Refuse | None:
+        """Wait until the start is granted or refused. When it is cancelled here, nothing was granted."""
+        asking = asking or self.asking(start)
         try:
-            await returning.admitted.wait()
+            await asking.answered()
         except trio.Cancelled:
-            if returning.admitted.is_set():
+            if asking.done.is_set() and asking.refusal is None:
+                # Granted in the same moment as cancelled: it ends before it began.
+                self.withdraw(start)
+            raise
+        return asking.refusal
+
+    def withdraw(self, start: Start) -> None:
+        """A start that was granted and is not made after all: nothing was used."""
+        self.ended(start, NOTHING_USED, trio.current_time())
+
+    def pause(self, start: Start) -> None:
+        """The holder waits for a nested run. It must `resume`, or, when it ends first, is ended as paused."""
+        now = trio.current_time()
+        for guard in self._asked(start):
+            self._freed(guard.paused(start, now))
+
+    def try_resume(self, start: Start) -> Wait | None:
+        now = trio.current_time()
+        guards = self._asked(start)
+        for guard in guards:
+            verdict = guard.may_resume(start, now)
+            # A call that runs cannot be refused any more: what would refuse it lets it finish.
+            if isinstance(verdict, Wait):
+                return verdict
+        for guard in guards:
+            guard.resumed(start, now)
+        return None
+
+    async def resume(self, start: Start) -> None:
+        """Wait until the holder may go on. When it is cancelled here, it stays paused."""
+        asking = Asking(self, lambda: self.try_resume(start))
+        try:
+            await asking.answered()
+        except trio.Cancelled:
+            if asking.done.is_set():
                 # Admitted in the same moment as cancelled: give it back, the caller takes itself for paused.
-                self.pause(ticket)
-            self.forget(returning)
+                self.pause(start)
             raise
 
-    def wait(self, key: Hashable, waiter: Waiter) -> None:
-        self._waiting.setdefault(key, OrderedDict())[waiter] = None
+    # --------------------------------------------------------------------------------------------------------- waiting
+
+    def wait(self, wish: Wait, waiter: Waiter) -> None:
+        """Wake `waiter` when the guard that said `wish` may have room."""
+        self._waiting.setdefault(wish.key, OrderedDict())[waiter] = None
+        if wish.until != float("inf"):
+            self._alarms.set(wish.key, wish.until)
 
     def forget(self, waiter: Waiter, keys: Iterable[Hashable] | None = None) -> None:
         """`waiter` no longer waits for `keys`, or for anything."""
@@ -82,14 +151,16 @@ class Admission:
                 queue.pop(waiter, None)
                 if not queue:
                     del self._waiting[key]
+                    self._alarms.drop(key)
+
+    def close(self) -> None:
+        """Wake nobody any more at a moment of its own."""
+        self._alarms.close()
 
     @property
     def waiters(self) -> int:
-        """Groups and returning calls that wait, counted once for each key."""
+        """Groups and calls that wait, counted once for each key."""
         return sum(map(len, self._waiting.values()))
-
-    def statistics(self) -> dict[str, object]:
-        return {guard.name: guard.statistics() for guard in self._guards}
 
     def _freed(self, keys: Sequence[Hashable]) -> None:
         for key in keys:
@@ -105,18 +176,38 @@ class Admission:
                     break
 
 
-class _Returning:
-    """A call that wants its width back after a nested run."""
+class Asking:
+    """One call that waits by itself: for its next attempt, or for its width after a nested run."""
 
-    def __init__(self, admission: Admission, ticket: Ticket) -> None:
+    def __init__(self, admission: Admission, ask: Callable[[], Wait | Refuse | None]) -> None:
         self._admission = admission
-        self._ticket = ticket
-        self.admitted = trio.Event()
+        self._ask = ask
+        self.done = trio.Event()
+        self.refusal: Refuse | None = None
+        self._key: Hashable | None = None
+
+    async def answered(self) -> None:
+        """Wait for the answer. When it is cancelled here, it no longer waits for anything."""
+        if self.wake(None):
+            return
+        try:
+            await self.done.wait()
+        except trio.Cancelled:
+            self._admission.forget(self)
+            raise
 
     def wake(self, key: Hashable) -> bool:  # noqa: ARG002 - it has one wish, whichever key it waits for
-        verdict = self._admission.try_resume(self._ticket)
-        if isinstance(verdict, Wait):
-            self._admission.wait(verdict.key, self)
+        if self.done.is_set():
             return False
-        self.admitted.set()
+        verdict = self._ask()
+        if self._key is not None:
+            # It may have been woken by another than the one that it waits for.
+            self._admission.forget(self, (self._key,))
+            self._key = None
+        if isinstance(verdict, Wait):
+            self._key = verdict.key
+            self._admission.wait(verdict, self)
+            return False
+        self.refusal = verdict
+        self.done.set()
         return True

@@ -8,29 +8,33 @@ from typing import TYPE_CHECKING
 import trio
 
 from motet.engine.admission import Admission
-from motet.ports import Ticket
+from motet.ports import Start
 
 if TYPE_CHECKING:
-    from motet.engine.running import RunningMember
+    from motet.engine.attempt import RunningAttempt
 
 
 class Width:
-    """A member's agent, provider and engine width, from its first wait on. Several of its tasks may wait at once: it is
+    """An attempt's agent, provider and engine width, from its first wait on. Several of its tasks may wait at once: it is
     given back with the first and taken again, once, after the last."""
 
-    def __init__(self, admission: Admission, ticket: Ticket) -> None:
+    def __init__(self, admission: Admission, start: Start) -> None:
         self._admission = admission
-        self._ticket = ticket
+        self._start = start
         self._waits = 0
         self._returning: trio.Event | None = None
         self.given = False
         """It is not held now."""
+        self.away = 0.0
+        """Seconds for which it was not held, waits for it included."""
+        self._since = 0.0
 
     def give(self) -> None:
         self._waits += 1
         if not self.given:
             self.given = True
-            self._admission.pause(self._ticket)
+            self._since = trio.current_time()
+            self._admission.pause(self._start)
 
     async def take(self) -> None:
         """One wait is over. When it was the last, wait for the width; when cancelled here, it stays given."""
@@ -41,15 +45,20 @@ class Width:
                 continue
             self._returning = trio.Event()
             try:
-                await self._admission.resume(self._ticket)
+                await self._admission.resume(self._start)
             finally:
                 self._returning.set()
                 self._returning = None
             if self._is_waiting():
                 # Another task of the member began to wait in the meantime.
-                self._admission.pause(self._ticket)
+                self._admission.pause(self._start)
             else:
                 self.given = False
+                self.away += trio.current_time() - self._since
+
+    def away_until(self, now: float) -> float:
+        """Seconds for which it was not held, up to now."""
+        return self.away + (now - self._since if self.given else 0.0)
 
     def _is_waiting(self) -> bool:
         return self._waits > 0
@@ -58,7 +67,7 @@ class Width:
 class Away:
     """One wait."""
 
-    def __init__(self, member: "RunningMember | None") -> None:
+    def __init__(self, member: "RunningAttempt | None") -> None:
         self._member = member
         self._gone = False
 

@@ -1,6 +1,8 @@
 """Why something was stopped before it had ended by itself, in the words that outcomes carry."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from motet.model import reason
 from motet.model.outcome import Failure
@@ -17,6 +19,7 @@ class StopCause:
     """One sentence for a person."""
     at: float
     """On trio's clock: when the stop was asked, from which receipts count."""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def state(self) -> State:
@@ -25,7 +28,7 @@ class StopCause:
 
     @property
     def failure(self) -> Failure:
-        return Failure(self.reason, self.message)
+        return Failure(self.reason, self.message, self.details)
 
 
 def deadline_exceeded(at: float, whose: str) -> StopCause:
@@ -38,6 +41,25 @@ def cancelled(at: float, message: str = "the caller cancelled the run") -> StopC
 
 def decided(at: float) -> StopCause:
     return StopCause(reason.DECIDED, "the answer was decided without this member", at)
+
+
+def outrun(at: float) -> StopCause:
+    return StopCause(reason.DECIDED, "another attempt of the member answered first", at)
+
+
+def breached(at: float, failure: Failure) -> StopCause:
+    return StopCause(failure.reason, failure.message, at, failure.details)
+
+
+def interrupted(at: float) -> StopCause:
+    return StopCause(reason.INTERRUPTED, "the process that ran it ended, and nobody has come back for it", at)
+
+
+def broken(at: float, error: Exception) -> StopCause:
+    what = f"{type(error).__name__}: {error}"
+    return StopCause(
+        reason.INTERRUPTED, f"the process that ran it ended, and what is recorded cannot be continued: {what}", at
+    )
 
 
 def previous_step_failed(at: float) -> StopCause:

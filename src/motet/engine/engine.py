@@ -4,29 +4,34 @@ import logging
 import math
 from collections import Counter
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
 from motet.engine import causes
+from motet.engine.accounts import Accounts
 from motet.engine.admission import Admission
+from motet.engine.attempt import CURRENT, RunningAttempt
 from motet.engine.away import Away
-from motet.engine.background import Background, Started, WatchStream
+from motet.engine.background import Background, JoinedStream, Started, WatchStream
 from motet.engine.causes import StopCause
+from motet.engine.idempotency import Idempotency
 from motet.engine.journal import Observers
 from motet.engine.mapping import MapInput, MapStream
+from motet.engine.profile import Profiles
+from motet.engine.requests import as_request
 from motet.engine.resolve import Bounds, Names, resolve
-from motet.engine.run import RunExecution
-from motet.engine.running import CURRENT, RunningMember
+from motet.engine.run import Past, RunExecution, refused
 from motet.engine.statistics import EngineStatistics
 from motet.engine.stream import OwnStream, RunStream
-from motet.errors import Exhausted, InvalidRequest, Unavailable, Violation
+from motet.errors import InvalidRequest, Unavailable, Violation
 from motet.model import reason
-from motet.model.payload import Payload
+from motet.model.limit_use import LimitUse
 from motet.model.plan import Limits, Plan
 from motet.model.result import RunResult
 from motet.model.run import RunPage, RunQuery, RunRecord, RunRequest
-from motet.ports import Guard, Observer, Store
+from motet.ports import Account, Guard, GuardsOf, Observer, Store
 
 if TYPE_CHECKING:
     from motet.engine.group import GroupExecution
@@ -57,14 +62,22 @@ class Engine:
         catalog: Names,
         *,
         guards: Sequence[Guard],
+        guards_of: GuardsOf,
+        run_limits: Callable[[str], Limits | None],
+        account: Account | None,
         store: Store,
         observers: Sequence[Observer],
         bounds: Bounds,
         stop_grace: float,
     ) -> None:
+        """`guards_of` makes the guards of runs and groups, `run_limits` tells the limits of a tenant's runs, `account` is
+        the guard whose counts the store keeps. `stop_grace` is in seconds."""
         self.nursery = nursery
         self.catalog = catalog
-        self.admission = Admission(guards)
+        self.admission = Admission(guards, nursery)
+        self.guards_of = guards_of
+        self.profiles = Profiles()
+        self.idempotency = Idempotency(store)
         self.observers = Observers(observers)
         self.bounds = bounds
         self.stop_grace = stop_grace
@@ -72,6 +85,8 @@ class Engine:
         self.closing_cause: StopCause | None = None
         self.draining = False
         self._background = Background(self, store)
+        self._accounts = Accounts(account, store, nursery)
+        self._run_limits = run_limits
         self._store = store
         self._runs: set[RunExecution] = set()
         self._idle = trio.Event()
@@ -91,23 +106,27 @@ class Engine:
         timeout: float | None = None,
         limits: Limits | None = None,
         labels: Mapping[str, str] | None = None,
+        tenant: str = "",
     ) -> RunResult:
         """Run to the end. Returns the result also when members failed or a deadline passed.
 
         `input` and the values of `variables` are text, bytes, JSON values or payloads; `timeout` is in seconds. When
         the surrounding scope is cancelled every member is stopped before the cancellation goes on.
         """
-        request = as_request(target, input, variables, session_id, timeout, limits, labels)
+        request = as_request(target, input, variables, session_id, timeout, limits, labels, tenant)
         await trio.lowlevel.checkpoint_if_cancelled()
+        await self._accounts.know(request.tenant)
         if request.request_id:
             return await self._background.join(request)
         return await self._run_here(self.prepare(request))
 
     async def run_again(self, request: RunRequest) -> RunResult:
         """One more run of work that was accepted before the engine began to drain."""
+        await self._accounts.know(request.tenant)
         return await self._run_here(self.prepare(request, accepted=True))
 
     async def _run_here(self, run: RunExecution) -> RunResult:
+        run.enter()
         away = self.away()
         self._runs.add(run)
         self._started += 1
@@ -130,9 +149,10 @@ class Engine:
         timeout: float | None = None,
         limits: Limits | None = None,
         labels: Mapping[str, str] | None = None,
+        tenant: str = "",
     ) -> RunStream:
         """Run and follow: `async with engine.stream(...) as run: async for event in run: ...`, then `run.result`."""
-        request = as_request(target, input, variables, session_id, timeout, limits, labels)
+        request = as_request(target, input, variables, session_id, timeout, limits, labels, tenant)
         if request.request_id:
             return JoinedStream(self._background, request)
         return OwnStream(self.prepare(request))
@@ -148,6 +168,7 @@ class Engine:
         timeout: float | None = None,
         limits: Limits | None = None,
         labels: Mapping[str, str] | None = None,
+        tenant: str = "",
     ) -> MapStream:
         """Run once for each input: `async with engine.map(...) as answers: async for answer in answers: ...`.
 
@@ -156,7 +177,7 @@ class Engine:
         """
         if max_in_flight < 1:
             raise InvalidRequest([Violation("max_in_flight", f"{max_in_flight} lets nothing run; give at least 1")])
-        request = as_request(target, "", variables, session_id, timeout, limits, labels)
+        request = as_request(target, "", variables, session_id, timeout, limits, labels, tenant)
         self.prepare(request)
         return MapStream(self, request, inputs, max_in_flight)
 
@@ -176,12 +197,14 @@ class Engine:
         timeout: float | None = None,
         limits: Limits | None = None,
         labels: Mapping[str, str] | None = None,
+        tenant: str = "",
         request_id: str = "",
     ) -> Started:
         """Start a run that outlives its caller. With a `request_id` a repeat finds the run that the first has started;
         the same id with another request raises RequestIdReused."""
-        request = as_request(target, input, variables, session_id, timeout, limits, labels, request_id)
+        request = as_request(target, input, variables, session_id, timeout, limits, labels, tenant, request_id)
         await trio.lowlevel.checkpoint_if_cancelled()
+        await self._accounts.know(request.tenant)
         return await self._background.start(request)
 
     async def get(self, run_id: str) -> RunRecord:
@@ -220,9 +243,36 @@ class Engine:
             members_waiting=sum(group.members_waiting for group in self.groups),
             members_detached=sum(group.members_detached for group in self.groups) + threads,
             width_waiters=self.admission.waiters,
-            guards=self.admission.statistics(),
+            limits=self.limits(),
             draining=self.draining,
         )
+
+    def limits(self, tenant: str = "") -> tuple[LimitUse, ...]:
+        """What is in use of every limit now, sorted by scope and name: the engine's, and those of the runs that go. With
+        `tenant` only that tenant's and its runs'. Inside trio only."""
+        runs = [run for run in self._runs if tenant in ("", run.tenant)]
+        groups = [group for group in self.groups if tenant in ("", group.run.tenant)]
+        scoped = [
+            *(guard for run in runs for guard in run.guards),
+            *(guard for group in groups for guard in group.guards),
+        ]
+        uses = [use for guard in scoped for use in guard.uses()]
+        whole = [use for guard in self.admission.guards for use in guard.uses()]
+        uses += [use for use in whole if not tenant or (use.scope, use.name) == ("tenant", tenant)]
+        return tuple(sorted(uses, key=lambda use: (use.scope, use.name, use.guard, use.what)))
+
+    def limits_of(self, request: RunRequest) -> Limits | None:
+        """Those of a run: the catalog's and its tenant's, tightened by its own."""
+        given = self._run_limits(request.tenant)
+        return request.limits if given is None else given.tightened(request.limits)
+
+    async def know(self, tenant: str) -> None:
+        """Make sure that what a tenant has used before is counted."""
+        await self._accounts.know(tenant)
+
+    async def open(self) -> None:
+        """Carry on what an engine left behind that shared the store. Called by `open_engine`."""
+        await self._background.open()
 
     async def drain(self, grace: float) -> None:
         """Refuse new work, let what runs finish for at most `grace` seconds, then stop it and wait until it has ended.
@@ -230,6 +280,7 @@ class Engine:
         A second call with an earlier end shortens the first.
         """
         self.draining = True
+        self._background.drain()
         deadline = trio.current_time() + grace
         if self._drain_scope is not None:
             self._drain_scope.deadline = min(self._drain_scope.deadline, deadline)
@@ -237,6 +288,8 @@ class Engine:
             return
         with trio.CancelScope(deadline=deadline) as self._drain_scope:
             await self._wait_idle()
+        self._background.leave()
+        self._background.close()
         self._stop_all(causes.cancelled(trio.current_time(), "the engine drained and its grace is over"))
         await self._wait_idle()
 
@@ -244,8 +297,12 @@ class Engine:
         """Stop everything, wait for it, and release what agents and the store hold. Called by `open_engine`, shielded."""
         self.draining = True
         self.closing_cause = causes.engine_closed(trio.current_time())
+        self._background.leave()
+        self._background.close()
+        self._accounts.close()
         self._stop_all(self.closing_cause)
         await self._wait_idle()
+        self.admission.close()
         held: list[object] = [*self.catalog.agents.values(), self._store]
         for thing in held:
             if hasattr(thing, "aclose"):
@@ -253,26 +310,40 @@ class Engine:
 
     # ----------------------------------------------------------------------------------------------- for the engine's parts
 
-    def prepare(self, request: RunRequest, *, detached: bool = False, accepted: bool = False) -> RunExecution:
-        """A run that is ready to execute. `detached` runs are not bound by the caller's deadline."""
-        member = self._current_member()
+    def prepare(
+        self, request: RunRequest, *, detached: bool = False, accepted: bool = False, past: Past | None = None
+    ) -> RunExecution:
+        """A run that is ready to execute. `detached` runs are not bound by the caller's deadline; `past` is where a run that
+        goes on after a crash stood. Raises InvalidRequest, NotFound, Exhausted, Unavailable."""
+        attempt = self._current_attempt()
+        member = attempt.member if attempt is not None else None
         if self.closing_cause is not None:
             raise Unavailable("the engine has closed", reason=reason.ENGINE_CLOSED)
         if self.draining and not accepted and (member is None or detached):
             raise Unavailable("the engine drains and takes no new work; try another, or later")
-        depth = request.depth if member is None else max(request.depth, member.group.run.depth + 1)
+        depth = request.depth
+        if member is not None:
+            depth = max(depth, member.group.run.depth + 1)
+            if not request.tenant and member.group.run.tenant:
+                request = replace(request, tenant=member.group.run.tenant)
         bounds = self.bounds if member is None else member.group.run.bounds
-        bounds = bounds.tightened(request.limits, depth)
-        if depth > bounds.max_depth:
-            message = f"runs are nested {depth} deep, the limit is {bounds.max_depth}; break the recursion"
-            raise Exhausted(message, reason=reason.DEPTH_EXCEEDED)
+        bounds = bounds.tightened(self.limits_of(request), depth)
         node = resolve(request, self.catalog, bounds)
         deadline = math.inf if detached else trio.current_effective_deadline()
-        return RunExecution(self, request, node, bounds, caller_deadline=deadline, depth=depth)
+        run = RunExecution(
+            self, request, node, bounds, caller_deadline=deadline, depth=depth, past=past, caller=attempt
+        )
+        if member is not None and not detached:
+            # Whoever runs it from inside another run pays for it there.
+            run.scopes += member.group.payers
+        refusal = self.admission.may_run(run.ticket, trio.current_time()) if past is None else None
+        if refusal is not None:
+            raise refused(refusal)
+        return run
 
     def away(self) -> Away:
         """For the caller that will wait for a run, whoever it is."""
-        return Away(self._current_member())
+        return Away(self._current_attempt())
 
     def spawn(self, run: RunExecution, ended: Callable[[], None]) -> None:
         """Execute a run in a task of its own."""
@@ -291,6 +362,7 @@ class Engine:
 
     def _finished(self, run: RunExecution) -> None:
         self._runs.discard(run)
+        run.leave()
         if run.result is not None:
             self._ended[run.result.state] += 1
         if not self._runs:
@@ -308,60 +380,13 @@ class Engine:
         for run in tuple(self._runs):
             run.stop(cause)
 
-    def _current_member(self) -> RunningMember | None:
-        """The member of this engine that the running code belongs to. Raises Unavailable for one that was given up."""
-        member = CURRENT.get()
-        if member is None or member.group.run.engine is not self:
+    def _current_attempt(self) -> RunningAttempt | None:
+        """The attempt in this engine that the running code belongs to. Raises Unavailable for one that was given up."""
+        attempt = CURRENT.get()
+        if attempt is None or attempt.member.group.run.engine is not self:
             return None
-        member.check_alive()
-        return member
-
-
-class JoinedStream(WatchStream):
-    """A run that callers with the same request_id share."""
-
-    def __init__(self, background: Background, request: RunRequest) -> None:
-        super().__init__(background, "", 0, follows=True)
-        self._request = request
-
-    async def __aenter__(self) -> Self:
-        self.run_id = (await self._background.start(self._request, attached=True)).run_id
-        await super().__aenter__()
-        return self
-
-
-def as_request(  # noqa: PLR0917 - one argument for each of `run`
-    target: Plan | str | RunRequest,
-    input: object,
-    variables: Mapping[str, object] | None,
-    session_id: str,
-    timeout: float | None,
-    limits: Limits | None,
-    labels: Mapping[str, str] | None,
-    request_id: str = "",
-) -> RunRequest:
-    """The request that arguments spell out. Raises InvalidRequest for values that have no payload form."""
-    if isinstance(target, RunRequest):
-        return target
-    given: dict[str, Payload] = {}
-    violations: list[Violation] = []
-    for field, value in [("input", input), *((f'variables["{name}"]', v) for name, v in (variables or {}).items())]:
-        try:
-            given[field] = Payload.of(value)
-        except (TypeError, ValueError) as error:
-            violations.append(Violation(field, str(error)))
-    if violations:
-        raise InvalidRequest(violations)
-    return RunRequest(
-        target=target,
-        input=given["input"],
-        request_id=request_id,
-        session_id=session_id,
-        variables={name: given[f'variables["{name}"]'] for name in (variables or {})},
-        limits=limits,
-        timeout=timeout,
-        labels=dict(labels or {}),
-    )
+        attempt.check_alive()
+        return attempt
 
 
 async def _close(thing: Closeable) -> None:

@@ -7,7 +7,6 @@ resists cancellation can be reported as DETACHED instead of holding the caller.
 
 import contextvars
 import logging
-import math
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,22 +14,26 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from motet.engine import causes, settle
+from motet.engine import causes, outcomes, settle
 from motet.engine.asking import Asking, all_outcomes
 from motet.engine.causes import StopCause
 from motet.engine.deciding import Deciding
+from motet.engine.member import RunningMember
+from motet.engine.overdue import Overdue
 from motet.engine.resolve import GroupNode
-from motet.engine.running import RunningMember
+from motet.engine.restoring import restore
 from motet.engine.seat_queue import SeatQueue
+from motet.engine.tickets import limits_of, tickets_of
 from motet.model import reason
-from motet.model.event import MAX_SEATS_LISTED, GroupEnded, GroupStarted, MemberEnded, MemberStarted
-from motet.model.outcome import Failure, Outcome
+from motet.model.event import MAX_SEATS_LISTED, Detail, GroupEnded, GroupStarted, MemberEnded
+from motet.model.outcome import AttemptKind, Failure, Outcome
 from motet.model.payload import Payload
 from motet.model.result import GroupResult
 from motet.model.state import State
-from motet.ports import Ask, Call, Refuse, Ticket, Wait
+from motet.ports import Ask, Scope, Start, Ticket, Wait
 
 if TYPE_CHECKING:
+    from motet.engine.history import MemberHistory
     from motet.engine.run import RunExecution
 
 _log = logging.getLogger("motet.engine")
@@ -60,48 +63,67 @@ class GroupExecution:
         self.running: dict[int, RunningMember] = {}
         self.result: GroupResult | None = None
         self.whose = whose
-        self._input = input
+        self.input = input
         self.variables = variables
+        self.limits = limits_of(node, run)
+        self.breach: Failure | None = None
+        """The first limit that stopped it."""
         self._outcomes: list[Outcome | None] = [None] * node.seats.total
         self._ended = 0
         self._active = 0
-        self._peak = 0
+        self._succeeded = 0
+        self.running_now = 0
+        """Members that have started and not ended."""
+        self.peak = 0
         self._detached = 0
         self._deciding = Deciding(node, input)
         self._asking = Asking(self)
         self._answer: Payload | Failure | None = None
         self.cut: StopCause | None = None
         """Why the questions of the aggregation were stopped."""
-        tickets: dict[str, Ticket] = {}
-        self._queue = SeatQueue(
-            node.seats,
-            [tickets.setdefault(s.info.name, node.ticket(s, run.journal.run_id, run.depth)) for s in node.seats.specs],
+        self.guards = run.engine.guards_of(
+            Scope("group", self.name, run.journal.run_id, node.seats.total), self.limits, self.breached
         )
+        self.scopes = (*self.guards, *run.scopes)
+        """Guards that its members ask."""
+        self.payers = tuple(guard for guard in self.scopes if guard.inherited)
+        """Those of them that runs inside it ask too."""
+        self._tickets = tickets_of(self)
+        self.queue = SeatQueue(node.seats, self._tickets)
         # Each member starts in a copy of the caller's context, so that none sees what another set in its own.
         self._context = contextvars.copy_context()
         self._scope = trio.CancelScope(deadline=deadline)
         self._nursery: trio.Nursery | None = None
         self._all_started = trio.Event()
         self._concluded = trio.Event()
-        self._alarm = deadline + run.engine.stop_grace
-        self._patience: trio.CancelScope | None = None
+        self.overdue = Overdue(self)
+        self.restored: dict[int, MemberHistory] = {}
+        """Members that had started before a crash, by place."""
 
     async def execute(self) -> GroupResult:
         """Run the group. Always leaves `result` set, also when the caller's cancellation passes through."""
-        seats = self.node.seats
-        listed = range(min(seats.total, MAX_SEATS_LISTED))
-        self._emit(GroupStarted(seats.total, tuple((seats.name(i), seats.spec(i).info.name) for i in listed)))
         self.run.groups.add(self)
         self.run.engine.groups.add(self)
+        past = self.run.past_of(self.name)
+        if past is None:
+            seats = self.node.seats
+            listed = range(min(seats.total, MAX_SEATS_LISTED))
+            shown = tuple((seats.name(i), seats.spec(i).info.name) for i in listed)
+            self.emit(GroupStarted(seats.total, shown, self.run.fingerprint))
+        else:
+            restore(self, past)
+        if self.run.cause is not None:
+            # Stopped before it came here; a group that had started before a crash ends all the same as groups do.
+            self.stop(self.run.cause)
         self.run.engine.nursery.start_soon(self._work, name=f"motet group {self.name}")
         try:
-            await self._wait_concluded()
+            await self.overdue.wait(self._concluded)
             self._answer = await self._asking.settle(self._deciding.answer(self._all_outcomes()))
         except trio.Cancelled:
             self.stop(self.run.outer_cause())
             # Bounded: `stop` set the alarm, after which whoever still runs is detached.
             with trio.CancelScope(shield=True):
-                await self._wait_concluded()
+                await self.overdue.wait(self._concluded)
             raise
         finally:
             self.result = self._conclude()
@@ -116,8 +138,23 @@ class GroupExecution:
         elif self.cause is None:
             self.cause = cause
             self._scope.cancel()
-            self._arm(trio.current_time() + self.run.engine.stop_grace)
-            self._skip_waiting(cause)
+            self.overdue.arm(trio.current_time() + self.run.engine.stop_grace)
+            self._skip_waiting(cause.failure)
+
+    def breached(self, failure: Failure, cancel: bool) -> None:
+        """A limit of this group, or of its run, is broken: start nothing more, and stop what runs if it says so."""
+        if self.result is not None or (self.cause is not None and self.cause.reason == reason.DECIDED):
+            return
+        if self.breach is None or self.breach.reason == reason.BUDGET_EXCEEDED:
+            # What a budget stops may have an answer, what its members failed has none: the worse one counts.
+            self.breach = failure
+        if cancel:
+            self.stop(causes.breached(trio.current_time(), failure))
+        elif self.cause is None:
+            self._skip_waiting(failure)
+            for member in list(self.running.values()):
+                if member.asking is not None:
+                    member.asking.wake(None)
 
     @property
     def members_running(self) -> int:
@@ -126,7 +163,7 @@ class GroupExecution:
 
     @property
     def members_waiting(self) -> int:
-        return self._queue.waiting
+        return self.queue.waiting
 
     @property
     def members_detached(self) -> int:
@@ -137,10 +174,10 @@ class GroupExecution:
 
     def wake(self, key: Hashable) -> bool:
         """A guard may have room for members that it held back."""
-        before = self._queue.waiting
-        if self.cause is None and self._nursery is not None and self._queue.release(key):
+        before = self.queue.waiting
+        if self.cause is None and self._nursery is not None and self.queue.release(key):
             self._pump()
-        return self._queue.waiting < before
+        return self.queue.waiting < before
 
     # ------------------------------------------------------------------------------------------------------ starting
 
@@ -148,74 +185,77 @@ class GroupExecution:
         try:
             with self._scope:
                 async with trio.open_nursery() as self._nursery:
+                    self._relaunch(self._nursery)
                     self._pump()
-                    if self._queue.waiting:
+                    if self.queue.waiting:
                         await self._all_started.wait()
         finally:
             self._nursery = None
-            if self._queue.waiting:
-                self._skip_waiting(self.stop_cause(trio.current_time()))
+            if self.queue.waiting or self.restored:
+                self._skip_waiting(self.stop_cause(trio.current_time()).failure)
             self._concluded.set()
             # A group with a detached member stays in the engine's list until this moment.
             self.run.engine.groups.discard(self)
+
+    def _relaunch(self, nursery: trio.Nursery) -> None:
+        """Members that ran when the process ended come first: their seats are theirs already."""
+        now = trio.current_time()
+        if self.cause is not None or now >= self.deadline:
+            return
+        for index, past in sorted(self.restored.items()):
+            member = RunningMember(self, index, self.node.seats.spec(index), self.ticket(index), now)
+            member.take_up(past)
+            self._launch(nursery, member, None)
+        self.restored.clear()
 
     def _pump(self) -> None:
         """Start members, in declared order, until the width is used up or every agent that is left is held back."""
         admission = self.run.engine.admission
         nursery = self._nursery
         while nursery is not None and self._active < self.node.width and self.cause is None:
-            ticket = self._queue.ready
+            ticket = self.queue.ready
             if ticket is None:
                 break
             now = trio.current_time()
             if now >= self.deadline:
                 # The scope's own cancellation is on its way; until it arrives nothing more may start.
                 break
-            verdict = admission.try_start(ticket)
+            index = self.queue.head
+            member = RunningMember(self, index, self.node.seats.spec(index), ticket, now)
+            if member.timeout == 0:
+                self.queue.take()
+                self.skip(index, causes.deadline_exceeded(now, "member").failure, now)
+                continue
+            if member.asks_itself:
+                self.queue.take()
+                self._launch(nursery, member, None)
+                continue
+            start = Start(ticket, AttemptKind.FIRST, member.deadline_from(now))
+            verdict = admission.try_start(start, now)
             if verdict is None:
-                self._start(nursery, self._queue.take(), ticket, now)
+                self.queue.take()
+                member.begin(start, now)
+                self._launch(nursery, member, start)
             elif isinstance(verdict, Wait):
-                self._queue.hold(verdict.key)
-                admission.wait(verdict.key, self)
+                self.queue.hold(verdict.key)
+                admission.wait(verdict, self)
             else:
-                self._refuse(self._queue.take(), verdict, now)
-        if not self._queue.waiting:
+                self.skip(self.queue.take(), verdict.failure, now)
+        if not self.queue.waiting:
             self._all_started.set()
 
-    def _start(self, nursery: trio.Nursery, index: int, ticket: Ticket, now: float) -> None:
-        seats = self.node.seats
-        spec = seats.spec(index)
-        timeout = seats.timeout(spec, index)
-        if timeout == 0:
-            self.run.engine.admission.ended(ticket)
-            self._skip(index, causes.deadline_exceeded(now, "member").failure, now)
-            return
-        member = RunningMember(self, index, spec.agent, ticket, now)
-        if timeout is not None and now + timeout < self.deadline:
-            member.deadline = now + timeout
-            member.timed = True
-        name = seats.name(index)
-        member.call = Call(
-            seats.input(spec, index, self._input),
-            host=member,
-            variables=seats.variables(spec, index, self.variables),
-            run_id=self.run.journal.run_id,
-            group=self.name,
-            member=name,
-            session_id=self.run.session_id if self.node.group.preserve_session else "",
-            depth=self.run.depth,
-            deadline=member.deadline,
-        )
-        self.running[index] = member
+    def _launch(self, nursery: trio.Nursery, member: RunningMember, start: Start | None) -> None:
+        self.running[member.index] = member
         self._active += 1
-        self._peak = max(self._peak, self._active)
-        self.run.member_started()
-        self._emit(MemberStarted(ticket.agent.name, now - self.started), name)
-        if member.timed:
-            self._arm(member.deadline + self.run.engine.stop_grace)
-        self._context.run(partial(nursery.start_soon, member.live, name=name))
+        self._context.run(partial(nursery.start_soon, member.live, start, name=member.name))
 
     # -------------------------------------------------------------------------------------------------------- ending
+
+    def began(self) -> None:
+        """A member has started: its agent is called for the first time."""
+        self.running_now += 1
+        self.peak = max(self.peak, self.running_now)
+        self.run.member_started()
 
     def record(self, member: RunningMember, outcome: Outcome) -> None:
         """The outcome of a member; what comes after it was given up is not counted."""
@@ -223,49 +263,65 @@ class GroupExecution:
             return
         member.ended = True
         self._active -= 1
-        self.run.member_ended()
+        if member.made:
+            self.running_now -= 1
+            self.run.member_ended()
         self._store(member.index, outcome)
 
     def leave(self, member: RunningMember) -> None:
-        """The member's task is over, whatever its outcome: give its width back and go on."""
+        """The member's task is over, whatever its outcome: give its seat back and go on."""
         del self.running[member.index]
         if member.detached:
             self._detached -= 1
-        if not member.paused:
-            self.run.engine.admission.ended(member.ticket)
-        if self._queue.waiting:
+        if self.queue.waiting:
             self._pump()
 
     def _store(self, index: int, outcome: Outcome) -> None:
-        self._outcomes[index] = outcome
-        self._ended += 1
-        self._emit(MemberEnded(outcome), outcome.member)
-        if self._deciding.feed(index, outcome) and self.cause is None and self._ended < len(self._outcomes):
-            self.stop(causes.decided(trio.current_time()))
+        self.keep(index, outcome)
+        self.emit(MemberEnded(outcome), outcome.member)
+        for guard in self.guards:
+            guard.member_ended(outcome)
+        self.decide()
         if self._detached and self._ended == len(self._outcomes):
             self._concluded.set()
 
-    def _refuse(self, index: int, refusal: Refuse, now: float) -> None:
-        self._skip(index, refusal.failure, now)
+    def keep(self, index: int, outcome: Outcome) -> None:
+        """This is how the member at this place has ended; tell the aggregation."""
+        self._outcomes[index] = outcome
+        self._ended += 1
+        self._succeeded += outcome.state is State.SUCCEEDED
+        self._deciding.feed(index, outcome)
 
-    def _skip(self, index: int, failure: Failure, now: float) -> None:
+    def decide(self) -> None:
+        """Stop the rest when the answer can no longer change, and there are as many successes as are asked for."""
+        if self._deciding.decided and self.cause is None and self._ended < len(self._outcomes):
+            least = self.limits.min_successes
+            if least is None or self._succeeded >= least:
+                self.stop(causes.decided(trio.current_time()))
+
+    def ticket(self, index: int) -> Ticket:
+        """Of the member at this place."""
         seats = self.node.seats
-        outcome = Outcome(
-            member=seats.name(index),
-            agent=seats.spec(index).info.name,
-            state=State.SKIPPED,
-            failure=failure,
-            attempts=0,
-            queued=now - self.started,
-        )
+        return self._tickets[seats.specs.index(seats.spec(index))]
+
+    def skip(self, index: int, failure: Failure, now: float) -> None:
+        """The member at this place does not start; one that had started before a crash does not go on."""
+        past = self.restored.pop(index, None)
+        if past is None:
+            self._store(index, outcomes.skipped(self, index, failure, now))
+            return
+        member = RunningMember(self, index, self.node.seats.spec(index), self.ticket(index), now)
+        member.take_up(past)
+        outcome = outcomes.not_continued(member, failure)
+        self.running_now -= 1
+        self.run.member_ended()
         self._store(index, outcome)
 
-    def _skip_waiting(self, cause: StopCause) -> None:
+    def _skip_waiting(self, failure: Failure) -> None:
         now = trio.current_time()
-        failure = cause.failure
-        self.run.engine.admission.forget(self, self._queue.held)
-        for index in self._queue.drain():
-            self._skip(index, failure, now)
+        self.run.engine.admission.forget(self, self.queue.held)
+        for index in sorted([*self.restored, *self.queue.drain()]):
+            self.skip(index, failure, now)
         self._all_started.set()
 
     def stop_cause(self, now: float) -> StopCause:
@@ -280,47 +336,17 @@ class GroupExecution:
 
     # ----------------------------------------------------------------------------------------------------- detaching
 
-    async def _wait_concluded(self) -> None:
-        while not self._concluded.is_set():
-            with trio.CancelScope(deadline=self._alarm) as self._patience:
-                await self._concluded.wait()
-            if not self._concluded.is_set():
-                self._detach_overdue(trio.current_time())
-
-    def _arm(self, at: float) -> None:
-        """Look for members that do not stop, at this time or before."""
-        if at < self._alarm:
-            self._alarm = at
-            if self._patience is not None:
-                self._patience.deadline = at
-
-    def _detach_overdue(self, now: float) -> None:
-        grace = self.run.engine.stop_grace
-        self._alarm = math.inf
-        for member in list(self.running.values()):
-            if member.ended:
-                continue
-            asked = self.stop_cause(now).at if self.cause is not None or now >= self.deadline else math.inf
-            if member.timed:
-                asked = min(asked, member.deadline)
-            due = max(asked, member.nested_ended) + grace
-            if member.nested_active and due <= now:
-                # What it waits for is bounded in the same way and will be over soon.
-                due = now + grace
-            if due <= now:
-                self._detach(member, asked, now)
-            else:
-                self._alarm = min(self._alarm, due)
-
-    def _detach(self, member: RunningMember, asked: float, now: float) -> None:
-        own = member.timed and asked == member.deadline
-        cause = causes.deadline_exceeded(asked, "member") if own else self.stop_cause(now)
-        what = f"agent {member.ticket.agent.name} did not stop within {self.run.engine.stop_grace:g} s"
-        _log.warning("run %s: member %s/%s: %s", self.run.journal.run_id, self.name, member.call.member, what)
+    def give_up(self, member: RunningMember, outcome: Outcome) -> None:
+        """The member ends with this outcome though something of it still runs."""
+        _log.warning("run %s: member %s/%s has not stopped", self.run.journal.run_id, self.name, member.name)
         member.detached = True
         self._detached += 1
-        self.record(member, member.stopped(cause, now, detached=member.call.detached or what))
-        if self._queue.waiting:
+        member.tell_rest()
+        self.record(member, outcome)
+        if member.held is not None:
+            # Others wait for the key, and the member's own task may take for ever.
+            self.run.engine.nursery.start_soon(member.held.settle, outcome)
+        if self.queue.waiting:
             self._pump()
 
     # ---------------------------------------------------------------------------------------------------- concluding
@@ -334,9 +360,11 @@ class GroupExecution:
             unsettled = isinstance(own, Ask)
             stopped = Failure(reason.CANCELLED, "cancelled before the aggregation's questions had led to an answer")
             answer = stopped if isinstance(own, Ask) else own
-        cause = self.cut or self.cause
+        # A later stop counts only for what was still to be asked: what the members had decided stays.
+        cause = (self.cut if unsettled or asked else None) or self.cause
         if self.cut is None and asked and isinstance(answer, Failure) and trio.current_time() >= self.deadline:
             cause = causes.deadline_exceeded(self.deadline, self.whose)
+        answer = settle.limited(answer, self._succeeded, self.limits, self.breach)
         state, aggregate, failure = settle.group_state(
             answer, cause, all_outcomes(outcomes, asked), unsettled=unsettled
         )
@@ -350,25 +378,22 @@ class GroupExecution:
             outcomes=outcomes,
             decided_early=early,
             elapsed=trio.current_time() - self.started,
-            stats=settle.count(outcomes, self._peak, self.progress_dropped),
+            stats=settle.count(outcomes, self.peak, self.progress_dropped),
             metadata=self.node.group.metadata,
             parent=self.parent,
             usage=settle.total_usage([*(o.usage for o in outcomes), *(group.usage for group in asked)]),
             asked=asked,
-            saved=settle.saved(outcomes, self._cost_of) if early else None,
+            saved=settle.saved(outcomes, self.node.seats.cost) if early else None,
         )
         self.run.groups.discard(self)
         if not self._detached:
             self.run.engine.groups.discard(self)
         told = replace(result, outcomes=(), asked=()) if self.run.journal.heard else result
-        self._emit(GroupEnded(told))
+        self.emit(GroupEnded(told))
         return result
 
     def _all_outcomes(self) -> tuple[Outcome, ...]:
         return tuple(outcome for outcome in self._outcomes if outcome is not None)
 
-    def _cost_of(self, index: int) -> int | None:
-        return self.node.seats.spec(index).info.estimated_cost_nanos
-
-    def _emit(self, detail: GroupStarted | MemberStarted | MemberEnded | GroupEnded, member: str = "") -> None:
+    def emit(self, detail: Detail, member: str = "") -> None:
         self.run.journal.emit(detail, self.name, member, self.parent)

@@ -2,12 +2,12 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 
 import trio
 
-from motet.model.event import Detail, Event
+from motet.model.event import AttemptEnded, Detail, Event
 from motet.ports import Observer
 
 MAX_PROGRESS_PER_MEMBER: Final = 10_000
@@ -40,12 +40,17 @@ class Observers:
 class Journal:
     """The event stream of one run, nested runs included."""
 
-    def __init__(self, run_id: str, observers: Observers) -> None:
+    def __init__(self, run_id: str, observers: Observers, started: float) -> None:
+        """`started` is on trio's clock."""
         self.run_id = run_id
-        self.started = trio.current_time()
+        self.started = started
         self.sequence = 0
+        self.elapsed = 0.0
+        """Seconds, of the last event that was heard."""
         self.sinks: list[Sink] = []
         self.progress = 0
+        self.barrier: Callable[[], Awaitable[None]] | None = None
+        """Set for a run that is recorded: waits until all that has been told so far is."""
         self._observers = observers
 
     @property
@@ -58,7 +63,9 @@ class Journal:
         if not self.heard:
             # Nobody listens, and nobody can begin to later: the fact is counted, not described.
             return
-        event = Event(self.sequence, trio.current_time() - self.started, detail, group, member, parent)
+        # Never back, not even by a rounding: a run that goes on after a crash counts from another moment.
+        self.elapsed = max(self.elapsed, trio.current_time() - self.started)
+        event = Event(self.sequence, self.elapsed, detail, group, member, parent)
         for sink in self.sinks:
             sink(event)
         if self._observers:
@@ -84,9 +91,13 @@ class EventBuffer:
         self._wake.set()
 
     async def take(self, limit: int) -> list[Event]:
-        """The next events, at most `limit`; waits for one. Empty once closed and taken whole. For one reader."""
+        """The next events, about `limit` at most; waits for one. Empty once closed and taken whole. For one reader."""
         while not self._events and not self._closed:
             self._wake = trio.Event()
             await self._wake.wait()
         await trio.lowlevel.checkpoint()
-        return [self._events.popleft() for _ in range(min(limit, len(self._events)))]
+        batch = [self._events.popleft() for _ in range(min(limit, len(self._events)))]
+        while self._events and isinstance(batch[-1].detail, AttemptEnded):
+            # What a last attempt said is in the member's own end: a store must not get the one without the other.
+            batch.append(self._events.popleft())
+        return batch

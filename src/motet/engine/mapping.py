@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import trio
 
-from motet.errors import MotetError, Unavailable
+from motet.errors import InvalidRequest, MotetError, Unavailable, Violation
 from motet.model.outcome import Failure
 from motet.model.payload import Payload
 from motet.model.result import RunResult
@@ -98,6 +98,7 @@ class MapStream:
                         index = 0
                         await self._room.acquire()
                         async for item in self._iterator:
+                            _check(item)
                             if self._engine.draining:
                                 message = "the engine drains and takes no new inputs; those before are being answered"
                                 raise Unavailable(message)  # noqa: TRY301 - one way out for all that ends the inputs
@@ -127,6 +128,12 @@ class MapStream:
             result = _refused(error)
         await self._send.send(MapResult(index, item.id, result))
         self._room.release()
+
+
+def _check(item: object) -> None:
+    if not isinstance(item, MapInput):
+        message = f"gave a {type(item).__name__}; each input is a MapInput"
+        raise InvalidRequest([Violation("inputs", message)])
 
 
 def _refused(error: MotetError) -> RunResult:

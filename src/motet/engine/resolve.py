@@ -10,22 +10,22 @@ from motet.engine.seats import NAME, Seats, SeatSpec, instance_names
 from motet.errors import InvalidRequest, NotFound, Violation
 from motet.model import reason
 from motet.model.agent import AgentInfo
+from motet.model.checks import (
+    TENANT,
+    Problem,
+    card_problems,
+    hedge_problems,
+    idempotency_problems,
+    limits_problems,
+    retry_problems,
+)
 from motet.model.payload import Payload
-from motet.model.plan import Group, HedgePolicy, Limits, Member, OnFailure, Parallel, Plan, RetryPolicy, Sequence
+from motet.model.plan import Group, Limits, Member, OnFailure, Parallel, Plan, Sequence
 from motet.model.run import RunRequest
-from motet.ports import Agent, Aggregator, AggregatorType, Ticket
+from motet.ports import Agent, Aggregator, AggregatorType
 
 MAX_PLAN_DEPTH: Final = 32
 """Nesting of sequences and parallels. Nobody writes such a tree by hand; the bound keeps recursion harmless."""
-UNSUPPORTED_LIMITS: Final = (
-    "max_cost_nanos",
-    "max_tokens",
-    "max_calls",
-    "max_failure_rate",
-    "min_samples",
-    "min_successes",
-    "on_breach",
-)
 
 
 class NamedGroup(Protocol):
@@ -81,9 +81,6 @@ class GroupNode:
     def timeout(self) -> float | None:
         return self.group.timeout
 
-    def ticket(self, spec: SeatSpec, run_id: str, depth: int) -> Ticket:
-        return Ticket(spec.info, run_id, self.group.name, depth)
-
 
 @dataclass(frozen=True, slots=True)
 class SequenceNode:
@@ -127,11 +124,15 @@ def resolve(request: RunRequest, names: Names, bounds: Bounds) -> Node:
         path = "group_name"
     else:
         plan, path = request.target, "plan"
-    checker = _Resolver(names, bounds)
+    checker = _Resolver(names, bounds, request.limits)
     checker.seconds(request.timeout, "timeout")
     checker.payload(request.input, "input")
     checker.payloads(request.variables, "variables")
-    checker.limits(request.limits, "limits")
+    checker.problems(limits_problems(request.limits), "limits")
+    if request.tenant and TENANT.fullmatch(request.tenant) is None:
+        checker.wrong(
+            "tenant", f"{request.tenant!r} is not a tenant's name; use letters, digits and _ . : @ - (at most 128)"
+        )
     node = checker.node(plan, path, 1)
     total = sum(group.seats.total for group in groups_of(node)) if node is not None else 0
     if not checker.violations and total > bounds.max_members:
@@ -147,9 +148,10 @@ def resolve(request: RunRequest, names: Names, bounds: Bounds) -> Node:
 class _Resolver:
     """Walks a plan once and collects what is wrong."""
 
-    def __init__(self, names: Names, bounds: Bounds) -> None:
+    def __init__(self, names: Names, bounds: Bounds, limits: Limits | None) -> None:
         self.names = names
         self.bounds = bounds
+        self.run_limits = limits
         self.violations: list[Violation] = []
         self.group_names: set[str] = set()
 
@@ -169,22 +171,9 @@ class _Resolver:
         for name, payload in payloads.items():
             self.payload(payload, f'{field}["{name}"]')
 
-    def limits(self, limits: Limits | None, field: str) -> None:
-        if limits is None:
-            return
-        for name in UNSUPPORTED_LIMITS:
-            if getattr(limits, name) is not None:
-                self.wrong(f"{field}.{name}", "is not supported by this version; remove it")
-        if limits.max_members is not None and limits.max_members < 1:
-            self.wrong(f"{field}.max_members", f"{limits.max_members} is not a number of members; give at least 1")
-        if limits.max_depth is not None and limits.max_depth < 0:
-            self.wrong(f"{field}.max_depth", f"{limits.max_depth} is not a depth; give 0 or more")
-
-    def policies(self, retry: RetryPolicy | None, hedge: HedgePolicy | None, field: str) -> None:
-        if retry is not None and retry.max_attempts > 1:
-            self.wrong(f"{field}.retry", "is not supported by this version; remove it")
-        if hedge is not None:
-            self.wrong(f"{field}.hedge", "is not supported by this version; remove it")
+    def problems(self, problems: Items[Problem], field: str) -> None:
+        for name, message in problems:
+            self.wrong(f"{field}.{name}" if name else field, message)
 
     def node(self, plan: Plan, path: str, depth: int) -> Node | None:
         if depth > MAX_PLAN_DEPTH:
@@ -222,10 +211,16 @@ class _Resolver:
             self.wrong(
                 f"{path}.max_parallel", f"{group.max_parallel} lets nothing run; give at least 1 or leave it out"
             )
-        self.limits(group.limits, f"{path}.limits")
-        self.policies(group.retry, group.hedge, path)
+        self.problems(retry_problems(group.retry), f"{path}.retry")
+        self.problems(idempotency_problems(group.idempotency), f"{path}.idempotency")
         aggregator = self.aggregator(group, path)
-        specs = self.specs(group.seats, f"{path}.members")
+        specs = self.specs(group, f"{path}.members")
+        if specs:
+            safe = any(spec.info.replay_safe for spec in specs)
+            self.problems(hedge_problems(group.hedge, replay_safe=safe), f"{path}.hedge")
+        total = sum(spec.count for spec in specs)
+        self.problems(limits_problems(group.limits, total or None), f"{path}.limits")
+        self.successes(total, group.name)
         if len(self.violations) > before or aggregator is None:
             return None
         seats = Seats(specs)
@@ -258,7 +253,14 @@ class _Resolver:
                 self.wrong(f"{path}.aggregation.options", f"there is no agent {name!r} in the catalog")
         return aggregator
 
-    def specs(self, members: Items[Member], path: str) -> list[SeatSpec]:
+    def successes(self, total: int, name: str) -> None:
+        """What a run asks of each of its groups must be possible in this one."""
+        least = self.run_limits.min_successes if self.run_limits is not None else None
+        if total and least is not None and least > total:
+            self.wrong("limits.min_successes", f"{least} successes are more than the {total} members of group {name}")
+
+    def specs(self, group: Group, path: str) -> list[SeatSpec]:
+        members = group.seats
         if not members:
             self.wrong(path, "is empty; a group has at least one member")
             return []
@@ -279,7 +281,20 @@ class _Resolver:
             self.member(member, field)
             if agent is not None:
                 overrides = {override.replica: override for override in member.overrides}
-                specs.append(SeatSpec(member, agent, agent.info, names[place], first, overrides))
+                retry = member.retry if member.retry is not None else group.retry
+                specs.append(
+                    SeatSpec(
+                        member,
+                        agent,
+                        agent.info,
+                        names[place],
+                        first,
+                        overrides,
+                        retry if retry is not None and retry.max_attempts > 1 else None,
+                        group.hedge if agent.info.replay_safe else None,
+                        member.idempotency if member.idempotency is not None else group.idempotency,
+                    )
+                )
                 first += max(1, member.replicas or 1)
         weights = [member.weight for member in members] + [
             override.weight for member in members for override in member.overrides if override.weight is not None
@@ -295,7 +310,11 @@ class _Resolver:
                 self.wrong(f"{field}.agent", f"there is no agent {member.agent!r} in the catalog")
             return agent
         # `specs` has looked at it: an object is an agent here.
-        return cast("Agent", member.agent)
+        agent = cast("Agent", member.agent)
+        info = agent.info
+        if info.rate is not None or info.breaker is not None or info.weight != 1.0:
+            self.problems(card_problems(info), f"{field}.agent")
+        return agent
 
     def member(self, member: Member, field: str) -> None:
         if member.name and not NAME.fullmatch(member.name):
@@ -304,7 +323,8 @@ class _Resolver:
         self.payloads(member.variables, f"{field}.variables")
         self.weight(member.weight, f"{field}.weight")
         self.seconds(member.timeout, f"{field}.timeout")
-        self.policies(member.retry, None, field)
+        self.problems(retry_problems(member.retry), f"{field}.retry")
+        self.problems(idempotency_problems(member.idempotency), f"{field}.idempotency")
         if member.replicas is not None and not 1 <= member.replicas <= self.bounds.max_members:
             self.wrong(f"{field}.replicas", f"{member.replicas} is not between 1 and {self.bounds.max_members}")
         seen: set[int] = set()

@@ -1,8 +1,9 @@
 """One run of a plan: walks the tree, hands each group its input and deadline, and puts the result together."""
 
+import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -10,26 +11,46 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from motet.engine import causes, settle
+from motet.engine.attempt import RunningAttempt
 from motet.engine.away import Away
 from motet.engine.causes import StopCause
 from motet.engine.group import GroupExecution
+from motet.engine.history import GroupHistory, History
+from motet.engine.idempotency import fingerprint_of
 from motet.engine.journal import Journal, Sink
-from motet.engine.resolve import Bounds, GroupNode, Node, ParallelNode, SequenceNode, groups_of, resolve
-from motet.engine.running import RunningMember
+from motet.engine.resolve import Bounds, Node, groups_of, resolve
+from motet.engine.walking import Walk
 from motet.errors import Exhausted
-from motet.model import reason
 from motet.model.event import RunEnded, RunStarted
-from motet.model.outcome import Outcome
+from motet.model.outcome import Failure
 from motet.model.payload import Payload
-from motet.model.plan import Plan
-from motet.model.result import GroupResult, RunResult
+from motet.model.plan import Limits, Plan
+from motet.model.result import RunResult
 from motet.model.run import RunRequest
-from motet.model.state import State
+from motet.ports import Guard, Refuse, RunTicket, Scope
 
 if TYPE_CHECKING:
     from motet.engine.engine import Engine
 
+_log = logging.getLogger("motet.engine")
 NO_VARIABLES: Final[Mapping[str, Payload]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A run from before a crash."""
+
+    run_id: str
+    started_at: datetime
+    history: History
+
+
+def refused(refusal: Refuse) -> Exhausted:
+    """The error of a run that a guard refuses."""
+    failure = refusal.failure
+    after = failure.details.get("retry_after_seconds")
+    retry_after = float(after) if isinstance(after, int | float) else None
+    return Exhausted(failure.message, reason=failure.reason, retry_after=retry_after, details=failure.details)
 
 
 class RunExecution:
@@ -47,9 +68,14 @@ class RunExecution:
         within: "tuple[RunExecution, GroupExecution, str] | None" = None,
         whose: str = "caller",
         asks: bool = False,
+        past: Past | None = None,
+        fingerprint: str = "",
+        caller: RunningAttempt | None = None,
     ) -> None:
         """`within` is the run, the group and the path that a nested run belongs to; None for a run of its own. `whose` names
-        what `caller_deadline` belongs to, `asks` says that the run is what the group's aggregation asks."""
+        what `caller_deadline` belongs to, `asks` says that the run is what the group's aggregation asks. `past` is where a
+        run that goes on after a crash stood; `fingerprint` tells a nested run's request in its events; `caller` is the
+        attempt that waits for it, where it is one of this engine's."""
         self.engine = engine
         self.request = request
         self.node = node
@@ -58,6 +84,11 @@ class RunExecution:
         self.session_id = request.session_id
         self.started = trio.current_time()
         self.started_at = datetime.now(UTC)
+        if past is not None:
+            # The time that passed meanwhile counts: a deadline is a moment, whoever lives to see it.
+            gone = max(past.history.elapsed, (self.started_at - past.started_at).total_seconds())
+            self.started -= gone
+            self.started_at = past.started_at
         self.groups: set[GroupExecution] = set()
         self.result: RunResult | None = None
         self.done = trio.Event()
@@ -65,18 +96,60 @@ class RunExecution:
         self._outer: StopCause | None = None
         self.parent = within[2] if within is not None else ""
         self._within = within
-        self._asks = asks
+        self.asks = asks
+        self.fingerprint = fingerprint
+        self.caller = caller
         self._whose = whose
+        self._history: History | None = None
+        self.limits: Limits | None = None
+        self.guards: tuple[Guard, ...] = ()
+        """Its own."""
+        self.scopes: tuple[Guard, ...] = ()
+        """Those that everything asks that starts in this run: its own, and those of whoever pays for it."""
         if within is None:
-            self.journal = Journal(f"run_{uuid.uuid4().hex}", engine.observers)
-            self.members = 0
+            self._begin(past)
         else:
-            self.journal = within[0].journal
+            self._join(*within)
+        self.ticket = RunTicket(
+            self.journal.run_id,
+            self.tenant,
+            depth,
+            bounds.max_depth,
+            sum(each.seats.total for each in groups_of(node)) + (0 if within is None else self.root.members),
+            bounds.max_members,
+            nested=within is not None,
+        )
+        self._entered = False
         self.caller_deadline = caller_deadline
         """On trio's clock; infinite when the run does not depend on its caller."""
-        self._results: dict[int, GroupResult] = {}
-        self._running = 0
-        self._peak = 0
+        self._walk = Walk(self)
+        self._running = past.history.running if past is not None else 0
+        self._peak = past.history.peak if past is not None else 0
+
+    def _begin(self, past: Past | None) -> None:
+        """A run of its own has a journal of its own, and pays for itself."""
+        run_id = past.run_id if past is not None else f"run_{uuid.uuid4().hex}"
+        self.tenant = self.request.tenant
+        self.journal = Journal(run_id, self.engine.observers, self.started)
+        self.members = 0
+        self.limits = self.engine.limits_of(self.request)
+        if self.limits is not None:
+            self.guards = tuple(self.engine.guards_of(Scope("run", run_id, run_id), self.limits, self._breached))
+            self.scopes = self.guards
+        if past is not None:
+            self._history = past.history
+            self.journal.sequence = past.history.sequence
+            self.journal.elapsed = past.history.elapsed
+            self.journal.progress = past.history.progress
+
+    def _join(self, outer: "RunExecution", group: GroupExecution, path: str) -> None:
+        """A nested run tells its events in the journal of the run around it, and is paid for there."""
+        self.tenant = outer.tenant
+        self.journal = outer.journal
+        self.scopes = group.payers
+        if self.history is not None and (before := self.history.under(path)):
+            # One that goes on has started when it did.
+            self.started = self.root.started + min(each.started for each in before)
 
     @property
     def run_id(self) -> str:
@@ -86,6 +159,31 @@ class RunExecution:
     def root(self) -> "RunExecution":
         return self if self._within is None else self._within[0].root
 
+    @property
+    def history(self) -> History | None:
+        """What is recorded of the run from before a crash."""
+        return self.root._history  # noqa: SLF001 - of its own kind
+
+    def past_of(self, name: str) -> GroupHistory | None:
+        """What is recorded of a group of this run; None when it had not started."""
+        history = self.history
+        return None if history is None else history.groups.get((self.parent, name))
+
+    def enter(self, *, admitted: bool = False) -> None:
+        """Ask the guards, unless they have admitted it before, and count as a run that goes. Raises Exhausted. To be
+        followed by `leave`."""
+        now = trio.current_time()
+        refusal = None if admitted else self.engine.admission.may_run(self.ticket, now)
+        if refusal is not None:
+            raise refused(refusal)
+        self.engine.admission.run_started(self.ticket, now)
+        self._entered = True
+
+    def leave(self) -> None:
+        if self._entered:
+            self._entered = False
+            self.engine.admission.run_ended(self.ticket, trio.current_time())
+
     def follow(self, sink: Sink) -> None:
         """Hear every event from the first. Only before the run has started."""
         self.journal.sinks.append(sink)
@@ -93,8 +191,8 @@ class RunExecution:
     async def execute(self) -> RunResult:
         """Run the plan. Always leaves `result` set, also when the caller's cancellation passes through."""
         total = sum(group.seats.total for group in groups_of(self.node))
-        self.root.count_members(total)
-        if self._within is None:
+        self.root.members += total
+        if self._within is None and (self.history is None or not self.history.sequence):
             started = RunStarted(self.run_id, self.started_at, total, self.request.labels)
             self.journal.emit(started)
         deadline, whose = self.caller_deadline, self._whose
@@ -102,10 +200,16 @@ class RunExecution:
             deadline, whose = self.started + self.request.timeout, "run"
         try:
             variables = self.request.variables or NO_VARIABLES
-            await self._walk(self.node, self.request.input, variables, deadline, whose)
+            await self._walk.walk(self.node, self.request.input, variables, deadline, whose)
+        except Exception as error:
+            if self.history is None:
+                raise
+            # A past that makes no sense must not keep an engine from opening, each time anew.
+            _log.exception("run %s cannot be continued", self.run_id)
+            self.cause = self.cause or causes.broken(trio.current_time(), error)
         finally:
             self.result = self._conclude()
-            if self._within is None:
+            if self._within is None and (self.history is None or self.history.ended is None):
                 self.journal.emit(
                     RunEnded(self.result.state, self.result.failure, self.result.usage, self.result.stats)
                 )
@@ -136,22 +240,22 @@ class RunExecution:
         now = trio.current_time()
         if self._within is not None:
             run, group, _ = self._within
+            if self.caller is not None and self.caller.cause is not None and not self.asks:
+                return self.caller.cause
             # Questions are put after the members were stopped: that is not why they are.
-            cause = group.cut if self._asks else group.cause
+            cause = group.cut if self.asks else group.cause
             if cause is not None:
                 return cause
-            if self._asks and now < self.caller_deadline:
+            if self.asks and now < self.caller_deadline:
                 return run.outer_cause()
         if now >= self.caller_deadline:
             return causes.deadline_exceeded(self.caller_deadline, self._whose)
         return self.engine.closing_cause or causes.cancelled(now)
 
-    def count_members(self, more: int) -> None:
-        """Nested members count against the bound of the run that they belong to."""
-        if self.members + more > self.bounds.max_members:
-            message = f"the run would have {self.members + more} members, the limit is {self.bounds.max_members}"
-            raise Exhausted(message, reason=reason.MEMBERS_EXCEEDED)
-        self.members += more
+    def _breached(self, failure: Failure, cancel: bool) -> None:
+        """A budget of the run is broken."""
+        for group in tuple(self.groups):
+            group.breached(failure, cancel)
 
     def member_started(self) -> None:
         self._running += 1
@@ -162,51 +266,58 @@ class RunExecution:
 
     async def run_nested(
         self,
-        member: RunningMember,
+        attempt: RunningAttempt,
         target: Plan | str,
         input: Payload,
         variables: Mapping[str, Payload],
         timeout: float | None,
     ) -> RunResult:
         """Run a plan inside a member of this run, one level deeper."""
-        member.check_alive()
+        attempt.check_alive()
+        member = attempt.member
         request = RunRequest(
-            target=target, input=input, variables=variables, timeout=timeout, session_id=member.call.session_id
+            target=target, input=input, variables=variables, timeout=timeout, session_id=attempt.call.session_id
         )
         bounds = self.bounds
         depth = self.depth + 1
         if member.group.node.max_depth is not None:
             bounds = replace(bounds, max_depth=min(bounds.max_depth, self.depth + member.group.node.max_depth))
-        if depth > bounds.max_depth:
-            message = f"runs are nested {depth} deep, the limit is {bounds.max_depth}; break the recursion"
-            raise Exhausted(message, reason=reason.DEPTH_EXCEEDED)
         node = resolve(request, self.engine.catalog, bounds)
-        path = member.nested_path()
+        fingerprint = fingerprint_of(request) if self.journal.barrier is not None else ""
+        path = member.path_again(fingerprint) or member.nested_path()
         nested = RunExecution(
             self.engine,
             request,
             node,
             bounds,
-            caller_deadline=member.deadline,
+            caller_deadline=attempt.deadline,
             depth=depth,
             within=(self, member.group, path),
-            whose="member" if member.timed else member.group.whose,
+            whose="member" if attempt.timed else member.group.whose,
+            fingerprint=fingerprint,
+            caller=attempt,
         )
+        try:
+            nested.enter()
+        except Exhausted:
+            member.leave_path(path)
+            raise
         member.nested_runs.append(nested)
-        away = Away(member)
+        away = Away(attempt)
         away.go()
         try:
             with away.bounded():
                 return await nested.execute()
         finally:
+            nested.leave()
             await away.back()  # noqa: ASYNC102 - waiting for width is cancellable, as everywhere
 
     def nested(
         self, request: RunRequest, group: GroupExecution, path: str, deadline: float, whose: str
     ) -> "RunExecution":
-        """A run at the same depth, for what a group of this run asks. Raises InvalidRequest."""
+        """A run at the same depth, for what a group of this run asks. Raises InvalidRequest and Exhausted."""
         node = resolve(request, self.engine.catalog, self.bounds)
-        return RunExecution(
+        run = RunExecution(
             self.engine,
             request,
             node,
@@ -216,134 +327,30 @@ class RunExecution:
             within=(self, group, path),
             whose=whose,
             asks=True,
+            caller=self.caller,
         )
-
-    # ------------------------------------------------------------------------------------------------------ the tree
-
-    async def _walk(
-        self, node: Node, input: Payload, variables: Mapping[str, Payload], deadline: float, whose: str
-    ) -> Payload | None:
-        """Run a node to its end; its output, None when it has none."""
-        now = trio.current_time()
-        kind = "group" if isinstance(node, GroupNode) else "plan"
-        if node.timeout is not None and now + node.timeout < deadline:
-            deadline, whose = now + node.timeout, kind
-        cause = self.cause or (causes.deadline_exceeded(deadline, whose) if now >= deadline else None)
-        if cause is not None:
-            self._skip(node, cause)
-            await trio.lowlevel.checkpoint()
-            return None
-        match node:
-            case GroupNode():
-                return await self._run_group(node, input, variables, deadline, whose)
-            case SequenceNode():
-                return await self._run_sequence(node, input, variables, deadline, whose)
-            case ParallelNode():
-                return await self._run_parallel(node, input, variables, deadline, whose)
-
-    async def _run_group(
-        self, node: GroupNode, input: Payload, variables: Mapping[str, Payload], deadline: float, whose: str
-    ) -> Payload | None:
-        execution = GroupExecution(self, node, input, variables, deadline, whose)
-        try:
-            return (await execution.execute()).aggregate
-        finally:
-            if execution.result is not None:
-                self._results[id(node)] = execution.result
-
-    async def _run_sequence(
-        self, node: SequenceNode, input: Payload, variables: Mapping[str, Payload], deadline: float, whose: str
-    ) -> Payload | None:
-        output: Payload | None = None
-        given = input
-        failed = False
-        for step in node.steps:
-            if failed and node.stop_on_failure:
-                self._skip(step, self.cause or causes.previous_step_failed(trio.current_time()))
-                output = None
-                continue
-            output = await self._walk(step, given, variables, deadline, whose)
-            failed = failed or not self._has_all_answers(step)
-            if node.feed_forward:
-                variables = {**variables, **dict(self._answers(step))}
-                given = output if output is not None else given
-        return output
-
-    async def _run_parallel(
-        self, node: ParallelNode, input: Payload, variables: Mapping[str, Payload], deadline: float, whose: str
-    ) -> Payload | None:
-        async with trio.open_nursery() as nursery:
-            for branch in node.branches:
-                nursery.start_soon(self._walk, branch, input, variables, deadline, whose)
-        answers = [answer for branch in node.branches for answer in self._outputs(branch)]
-        return settle.answers_object(answers) if answers else None
-
-    def _skip(self, node: Node, cause: StopCause) -> None:
-        failure = cause.failure
-        for group in groups_of(node):
-            seats = group.seats
-            outcomes = tuple(
-                Outcome(
-                    member=seats.name(index),
-                    agent=seats.spec(index).info.name,
-                    state=State.SKIPPED,
-                    failure=failure,
-                    attempts=0,
-                )
-                for index in range(seats.total)
-            )
-            self._results[id(group)] = GroupResult(
-                name=group.group.name,
-                state=State.SKIPPED,
-                failure=failure,
-                outcomes=outcomes,
-                stats=settle.count(outcomes),
-                metadata=group.group.metadata,
-                parent=self.parent,
-            )
-
-    def _answers(self, node: Node) -> list[tuple[str, Payload]]:
-        """The answers of all groups under a node, by name."""
-        results = [self._results[id(group)] for group in groups_of(node) if id(group) in self._results]
-        return [(result.name, result.aggregate) for result in results if result.aggregate is not None]
-
-    def _outputs(self, node: Node) -> list[tuple[str, Payload]]:
-        """What a branch adds to its parallel's object: of a sequence only the last step's."""
-        match node:
-            case SequenceNode():
-                return self._outputs(node.steps[-1])
-            case ParallelNode():
-                return [answer for branch in node.branches for answer in self._outputs(branch)]
-            case GroupNode():
-                return self._answers(node)
-
-    def _has_all_answers(self, node: Node) -> bool:
-        return len(self._answers(node)) == len(groups_of(node))
-
-    def _output(self, node: Node) -> Payload | None:
-        match node:
-            case GroupNode():
-                return self._results[id(node)].aggregate
-            case SequenceNode():
-                return self._output(node.steps[-1])
-            case ParallelNode():
-                answers = self._outputs(node)
-                return settle.answers_object(answers) if answers else None
+        refusal = self.engine.admission.may_run(run.ticket, trio.current_time())
+        if refusal is not None:
+            raise refused(refusal)
+        return run
 
     # ------------------------------------------------------------------------------------------------------- the end
 
     def _conclude(self) -> RunResult:
         nodes = groups_of(self.node)
-        missing = [node for node in nodes if id(node) not in self._results]
+        missing = [node for node in nodes if id(node) not in self._walk.results]
         for node in missing:
             # The caller's cancellation passed through before the walk came here.
-            self._skip(node, self.outer_cause())
-        groups = tuple(self._results[id(node)] for node in nodes)
+            self._walk.skip(node, self.outer_cause())
+        groups = tuple(self._walk.results[id(node)] for node in nodes)
         state, failure = settle.run_end(groups, self.cause)
+        if self._within is None and self.history is not None and self.history.ended is not None:
+            # It had ended; only its record was not written any more.
+            state, failure = self.history.ended.state, self.history.ended.failure
         return RunResult(
             run_id=self.run_id,
             state=state,
-            output=self._output(self.node),
+            output=self._walk.output(self.node),
             groups=groups,
             usage=settle.total_usage(group.usage for group in groups),
             failure=failure,

@@ -6,7 +6,7 @@ so waiting for one agent's width never blocks another agent's members. Costs O(l
 
 import heapq
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 from motet.engine.seats import Seats
 from motet.ports import Ticket
@@ -24,6 +24,20 @@ class Lane:
     @property
     def head(self) -> int:
         return self.ranges[0][0]
+
+    def remove(self, places: Collection[int]) -> None:
+        """Leave out these seats."""
+        kept: deque[list[int]] = deque()
+        for first, end in self.ranges:
+            begin = first
+            for place in range(first, end):
+                if place in places:
+                    if begin < place:
+                        kept.append([begin, place])
+                    begin = place + 1
+            if begin < end:
+                kept.append([begin, end])
+        self.ranges = kept
 
     def pop(self) -> int:
         span = self.ranges[0]
@@ -56,6 +70,11 @@ class SeatQueue:
         """The ticket of the seat that is next; None when none is, because all have started or are held back."""
         return self._ready[0][1].ticket if self._ready else None
 
+    @property
+    def head(self) -> int:
+        """The place of the next seat. Only when there is a `ready` one."""
+        return self._ready[0][0]
+
     def take(self) -> int:
         """The place of the next seat, which leaves the queue."""
         lane = self._ready[0][1]
@@ -78,6 +97,14 @@ class SeatQueue:
         for lane in lanes:
             heapq.heappush(self._ready, (lane.head, lane))
         return bool(lanes)
+
+    def without(self, places: Collection[int]) -> None:
+        """Take these seats out of the line. Only before any has left it."""
+        for lane in [lane for _, lane in self._ready]:
+            lane.remove(places)
+        self._ready = [(lane.head, lane) for _, lane in self._ready if lane.ranges]
+        heapq.heapify(self._ready)
+        self.waiting -= len(places)
 
     @property
     def held(self) -> list[Hashable]:

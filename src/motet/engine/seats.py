@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar, overload
 
 from motet.model.agent import AgentInfo
 from motet.model.payload import Payload
-from motet.model.plan import Member, ReplicaOverride
+from motet.model.plan import HedgePolicy, Idempotency, Member, ReplicaOverride, RetryPolicy
 from motet.ports import Agent
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
@@ -29,10 +29,26 @@ class SeatSpec:
     first: int
     """Place of its first seat in declared order."""
     overrides: Mapping[int, ReplicaOverride] = field(default_factory=dict)
+    retry: RetryPolicy | None = None
+    """The member's, else the group's; None when no call is made again."""
+    hedge: HedgePolicy | None = None
+    idempotency: Idempotency | None = None
+    """The member's, else the group's."""
+    plain: bool = field(init=False)
+    """One call, whatever comes of it."""
+
+    def __post_init__(self) -> None:
+        plain = self.retry is None and self.hedge is None and self.idempotency is None
+        object.__setattr__(self, "plain", plain)
 
     @property
     def count(self) -> int:
         return self.member.replicas or 1
+
+    def timeout_is_agents(self, index: int) -> bool:
+        """The time of the seat at this place is its agent's, for each call; else its own, for all of them."""
+        override = self.overrides.get(index - self.first + 1)
+        return self.member.timeout is None and (override is None or override.timeout is None)
 
 
 class _Lazy(Sequence[T], Generic[T]):
@@ -78,6 +94,10 @@ class Seats:
         spec = self.spec(index)
         override = self.override(spec, index)
         return spec.member.weight if override is None or override.weight is None else override.weight
+
+    def cost(self, index: int) -> int | None:
+        """What the call of the seat at this place is expected to cost, in billionths of a US dollar, by its agent's card."""
+        return self.spec(index).info.estimated_cost_nanos
 
     def override(self, spec: SeatSpec, index: int) -> ReplicaOverride | None:
         return spec.overrides.get(index - spec.first + 1) if spec.overrides else None

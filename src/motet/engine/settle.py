@@ -8,6 +8,7 @@ from motet.model import reason
 from motet.model import usage as usage_module
 from motet.model.outcome import Failure, Outcome, StopKind
 from motet.model.payload import Payload
+from motet.model.plan import Limits
 from motet.model.result import GroupResult, Saved, Stats
 from motet.model.state import State
 from motet.model.usage import Usage
@@ -84,6 +85,27 @@ def saved(outcomes: Sequence[Outcome], cost_of: Callable[[int], int | None]) -> 
     return Saved(members=members, calls=calls, cost_nanos=cost, unpriced_calls=unpriced)
 
 
+def limited(answer: Payload | Failure, succeeded: int, limits: Limits, breach: Failure | None) -> Payload | Failure:
+    """The answer of a group within its limits; `breach` is the limit that stopped it.
+
+    A group that too many members failed, or too few succeeded, in has no answer; one that a budget stopped has the
+    answer that its outcomes give, if they give one.
+    """
+    if breach is not None and breach.reason in (reason.FAILURE_RATE_EXCEEDED, reason.TOO_FEW_SUCCESSES):
+        return breach
+    least = limits.min_successes
+    if least is not None and succeeded < least:
+        message = f"{succeeded} members succeeded; the limit asks for {least}"
+        details: dict[str, object] = {"succeeded": succeeded, "min_successes": least}
+        if breach is not None:
+            message, details = f"{message}; {breach.message}", {**details, "breach": breach.reason}
+        return Failure(reason.TOO_FEW_SUCCESSES, message, details)
+    if breach is not None and isinstance(answer, Failure):
+        details = {**breach.details, "aggregation_reason": answer.reason}
+        return Failure(breach.reason, f"{breach.message}; {answer.message}", details)
+    return answer
+
+
 def group_state(
     answer: Payload | Failure, cause: StopCause | None, outcomes: Sequence[Outcome], *, unsettled: bool = False
 ) -> tuple[State, Payload | None, Failure | None]:
@@ -93,14 +115,15 @@ def group_state(
     `unsettled` says that the cancel came while the aggregation had still to ask, or to hear, agents.
     One whose deadline passed has the answer that its finished members give, if they give one.
     """
-    if cause is not None and cause.reason in (reason.CANCELLED, reason.ENGINE_CLOSED):
+    if cause is not None and cause.reason in (reason.CANCELLED, reason.ENGINE_CLOSED, reason.INTERRUPTED):
         if unsettled:
             return State.CANCELLED, None, Failure(cause.reason, cause.message, {"unsettled": True})
         if any(o.failure is not None and o.failure.reason == cause.reason for o in outcomes):
             return State.CANCELLED, None, cause.failure
     if isinstance(answer, Payload):
         return State.SUCCEEDED, answer, None
-    if cause is not None and cause.reason == reason.DEADLINE_EXCEEDED and answer.reason != reason.AGGREGATION_FAILED:
+    decided = answer.reason in (reason.AGGREGATION_FAILED, reason.FAILURE_RATE_EXCEEDED)
+    if cause is not None and cause.reason == reason.DEADLINE_EXCEEDED and not decided:
         details = {**answer.details, "aggregation_reason": answer.reason}
         return State.TIMED_OUT, None, Failure(cause.reason, f"{cause.message}; {answer.message}", details)
     return State.FAILED, None, answer
@@ -119,7 +142,7 @@ def run_end(groups: Sequence[GroupResult], cause: StopCause | None) -> tuple[Sta
         match group.failure.reason:
             case reason.DEADLINE_EXCEEDED:
                 return State.TIMED_OUT, failure
-            case reason.CANCELLED | reason.ENGINE_CLOSED:
+            case reason.CANCELLED | reason.ENGINE_CLOSED | reason.INTERRUPTED:
                 return State.CANCELLED, failure
             case _:
                 return State.FAILED, failure

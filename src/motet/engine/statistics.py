@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from motet.model.limit_use import LimitUse
 from motet.model.state import State
 
 
@@ -25,7 +25,7 @@ class EngineStatistics:
     """Members that were given up and still run, and threads that agents could not stop."""
     width_waiters: int
     """Groups and returning calls that wait for width."""
-    guards: Mapping[str, Any] = field(default_factory=dict)
-    """By guard name, what is in use."""
+    limits: tuple[LimitUse, ...] = ()
+    """What is in use of every limit."""
     draining: bool
     """New work is refused."""

@@ -109,7 +109,9 @@ class OwnStream(RunStream):
         return await self._buffer.take(MAX_BATCH)
 
     async def __aenter__(self) -> Self:
+        await self._run.engine.know(self._run.request.tenant)
         await trio.lowlevel.checkpoint_if_cancelled()
+        self._run.enter()
         self._run.engine.spawn(self._run, self._buffer.close)
         self._away.go()
         return self

@@ -1,9 +1,12 @@
 """Replays a run's events, tells where their order breaks a promise, and keeps what the other checks compare results
 with. Knows events only, neither results nor plans."""
 
+import math
 from dataclasses import dataclass, field
 
 from motet.model.event import (
+    AttemptEnded,
+    AttemptStarted,
     Event,
     GroupEnded,
     GroupStarted,
@@ -13,7 +16,9 @@ from motet.model.event import (
     RunEnded,
     RunStarted,
 )
-from motet.model.outcome import Outcome
+from motet.model.outcome import Attempt, AttemptKind, Outcome
+
+OF_MEMBERS = MemberStarted | AttemptStarted | AttemptEnded | MemberProgress | MemberEnded
 
 
 def seat_path(parent: str, group: str, member: str) -> str:
@@ -37,6 +42,12 @@ def runner(parent: str) -> str:
     return path if mark and number.isdecimal() else parent
 
 
+def run_number(parent: str) -> int:
+    """Which run of its runner the groups with this parent belong to, from 1."""
+    _, mark, number = parent.rpartition("#")
+    return int(number) if mark and number.isdecimal() else 1
+
+
 def asker(parent: str) -> tuple[str, str] | None:
     """(parent, name) of the group whose aggregation asked the groups with this parent; None when a member ran them."""
     path, mark, rest = runner(parent).rpartition("/@")
@@ -51,10 +62,24 @@ class Seat:
     """What the events say of one member."""
 
     agent: str = ""
-    attempts: int = 0
     queued: float = 0.0
-    """As its first start says."""
+    """As its start says."""
+    started: dict[int, AttemptKind] = field(default_factory=dict)
+    """Attempts by number, in the order in which they started."""
+    ended: dict[int, Attempt] = field(default_factory=dict)
+    """Those that an event has told the end of, by number."""
+    widest: int = 0
+    """Most attempts that ran at the same moment."""
     outcome: Outcome | None = None
+
+    @property
+    def attempts(self) -> int:
+        return len(self.started)
+
+    @property
+    def open(self) -> list[int]:
+        """Attempts that have started and, as far as events have told, not ended."""
+        return [number for number in self.started if number not in self.ended]
 
     @property
     def running(self) -> bool:
@@ -69,6 +94,8 @@ class Scope:
     name: str
     first: int
     """Sequence number of its first event."""
+    began: float = 0.0
+    """Seconds from the run's start to its first event."""
     started: GroupStarted | None = None
     ended: GroupEnded | None = None
     last: int = 0
@@ -153,6 +180,10 @@ class History:
                 self._group_ended(event, detail)
             case MemberStarted() as detail:
                 self._member_started(event, detail)
+            case AttemptStarted() as detail:
+                self._attempt_started(event, detail)
+            case AttemptEnded() as detail:
+                self._attempt_ended(event, detail)
             case MemberProgress():
                 self._member_progress(event)
             case MemberEnded() as detail:
@@ -160,7 +191,7 @@ class History:
 
     def _check_place(self, event: Event) -> None:
         in_run = isinstance(event.detail, RunStarted | RunEnded)
-        of_member = isinstance(event.detail, MemberStarted | MemberProgress | MemberEnded)
+        of_member = isinstance(event.detail, OF_MEMBERS)
         if bool(event.group) is in_run or bool(event.member) is not of_member or (event.parent and in_run):
             place = f"parent {event.parent!r}, group {event.group!r}, member {event.member!r}"
             self._say(f"{type(event.detail).__name__} is placed at {place}", event)
@@ -170,7 +201,7 @@ class History:
             self._say(f"a second {type(event.detail).__name__}", event)
 
     def _group_started(self, event: Event, detail: GroupStarted) -> None:
-        scope = Scope(event.parent, event.group, event.sequence, started=detail)
+        scope = Scope(event.parent, event.group, event.sequence, event.elapsed, started=detail)
         key = (event.parent, event.group)
         if key in self._open:
             self._say(f"{scope.label} starts while it runs", event)
@@ -209,12 +240,15 @@ class History:
         scope, seat = self._seat(event)
         if seat.outcome is not None:
             self._say(f"{event.member} starts after its end", event)
-        if detail.attempt != seat.attempts + 1:
-            self._say(f"{event.member} starts attempt {detail.attempt}, {seat.attempts + 1} is next", event)
-        seat.attempts += 1
-        if seat.attempts > 1 or seat.outcome is not None:
+        if seat.attempts:
+            self._say(f"{event.member} starts a second time", event)
+        elif detail.attempt != 1:
+            self._say(f"{event.member} starts with attempt {detail.attempt}", event)
+        if seat.attempts or seat.outcome is not None:
             return
         seat.agent, seat.queued = detail.agent, detail.queued
+        seat.started[1] = AttemptKind.FIRST
+        seat.widest = 1
         self._seats[seat_path(event.parent, event.group, event.member)] = seat
         scope.running += 1
         scope.peak = max(scope.peak, scope.running)
@@ -223,6 +257,42 @@ class History:
         if not event.parent:
             self._running += 1
             self.peak = max(self.peak, self._running)
+
+    def _attempt_started(self, event: Event, detail: AttemptStarted) -> None:
+        seat = self._seat(event)[1]
+        name = f"attempt {detail.number} of {event.member}"
+        if not seat.running:
+            self._say(f"{name} starts, which does not run", event)
+        if detail.number != seat.attempts + 1:
+            self._say(f"{name} starts, {seat.attempts + 1} is next", event)
+            return
+        if detail.kind is AttemptKind.FIRST:
+            self._say(f"{name} says that it is the first", event)
+        elif detail.kind is AttemptKind.HEDGE and not seat.open:
+            self._say(f"{name} is a hedge beside nothing", event)
+        elif detail.kind is not AttemptKind.HEDGE and seat.open:
+            self._say(f"{name} starts before attempt {seat.open[0]} has ended", event)
+        seat.started[detail.number] = detail.kind
+        seat.widest = max(seat.widest, len(seat.open))
+
+    def _attempt_ended(self, event: Event, detail: AttemptEnded) -> None:
+        seat = self._seat(event)[1]
+        attempt, name = detail.attempt, f"attempt {detail.attempt.number} of {event.member}"
+        if not seat.running:
+            self._say(f"{name} ends, which does not run", event)
+        if attempt.number not in seat.started:
+            self._say(f"{name} ends and has not started", event)
+            return
+        if attempt.number in seat.ended:
+            self._say(f"{name} ends a second time", event)
+            return
+        if attempt.kind is not seat.started[attempt.number]:
+            self._say(f"{name} ends as {attempt.kind}, it started as {seat.started[attempt.number]}", event)
+        if detail.retry_in is not None and not 0 <= detail.retry_in < math.inf:
+            self._say(f"{name} is to be tried again in {detail.retry_in} s", event)
+        elif detail.retry_in is not None and attempt.failure is None:
+            self._say(f"{name} is to be tried again and has not failed", event)
+        seat.ended[attempt.number] = attempt
 
     def _member_progress(self, event: Event) -> None:
         if not self._seat(event)[1].running:
@@ -238,6 +308,9 @@ class History:
         path = seat_path(event.parent, event.group, event.member)
         for nested in self._open_under.get(path, ()):
             self._say(f"{event.member} ends before {nested.label}, which it runs", event)
+        if seat.attempts > 1:
+            for number in seat.open:
+                self._say(f"{event.member} ends before its attempt {number}", event)
         if seat.running:
             self._stop(scope, event.member)
         seat.outcome = detail.outcome
@@ -258,7 +331,7 @@ class History:
         """The open group of the event. One that is not open is reported, once, and opened."""
         scope = self._open.get((event.parent, event.group))
         if scope is None:
-            scope = Scope(event.parent, event.group, event.sequence)
+            scope = Scope(event.parent, event.group, event.sequence, event.elapsed)
             self._say(f"an event of {scope.label}, which is not running", event)
             self._opened(scope)
         return scope

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Final
 
 from motet.model import reason
-from motet.model.outcome import Failure, Outcome, StopKind
+from motet.model.outcome import Attempt, AttemptKind, Failure, Outcome, StopKind
 from motet.model.result import GroupResult, RunResult, Saved, Stats
 from motet.model.state import ENDS, State
 from motet.model.usage import NONE, Usage
@@ -165,15 +166,17 @@ def _outcome_problems(outcome: Outcome, group: GroupResult, *, decided_around: b
     yield from _failure_problems(label, state, outcome.failure)
     if (state in {State.CANCELLED, State.TIMED_OUT}) is not (outcome.stop is not None):
         yield f"{label}: it is {state} and has {'no' if outcome.stop is None else 'a'} stop receipt"
-    if (state is State.SKIPPED) is not (outcome.attempts == 0) or outcome.attempts < 0:
-        yield f"{label}: it is {state} after {outcome.attempts} attempts"
+    if (state is State.SKIPPED or outcome.cached) is not (outcome.attempts == 0) or outcome.attempts < 0:
+        how = f"{state}, from an earlier call," if outcome.cached else str(state)
+        yield f"{label}: it is {how} after {outcome.attempts} attempts"
     yield from _times(label, queued=outcome.queued, ran=outcome.ran, took=outcome.stop.took if outcome.stop else 0.0)
     if outcome.queued + outcome.ran > group.elapsed + TOLERANCE:
         yield f"{label}: it queued {outcome.queued} s and ran {outcome.ran} s in a group of {group.elapsed} s"
     if state is State.SKIPPED:
         yield from _skipped_problems(label, outcome)
-    if _exceeds(_sum(nested.usage for nested in outcome.nested), outcome.usage):
-        yield f"{label}: its usage is less than that of the groups it ran"
+    if outcome.cached:
+        yield from _cached_problems(label, outcome)
+    yield from _log_problems(label, outcome)
     # A member that swallows the stop may be the only one that the decision reached: then nothing else tells of it.
     plainly = outcome.failure is not None and outcome.failure.reason in {reason.CANCELLED, reason.ENGINE_CLOSED}
     for nested in outcome.nested:
@@ -189,6 +192,70 @@ def _skipped_problems(label: str, outcome: Outcome) -> Iterator[str]:
         yield f"{label}: it is SKIPPED and has run groups"
     if outcome.failure is not None and outcome.failure.reason in _OF_STARTED_MEMBERS:
         yield f"{label}: it is SKIPPED with the reason {outcome.failure.reason}"
+
+
+def _cached_problems(label: str, outcome: Outcome) -> Iterator[str]:
+    if not outcome.succeeded:
+        yield f"{label}: it is {outcome.state} and from an earlier call; only successes are kept"
+    if outcome.ran:
+        yield f"{label}: it is from an earlier call and has run"
+    if outcome.usage != NONE:
+        yield f"{label}: it is from an earlier call and has used something"
+    if outcome.nested:
+        yield f"{label}: it is from an earlier call and has run groups"
+
+
+def _log_problems(label: str, outcome: Outcome) -> Iterator[str]:
+    """Of the attempts, and of what they and the groups that the member ran have used."""
+    log = outcome.attempt_log
+    nested = _sum(nested.usage for nested in outcome.nested)
+    if _exceeds(nested, outcome.usage):
+        yield f"{label}: its usage is less than that of the groups it ran"
+    numbers = [attempt.number for attempt in log]
+    if numbers != (list(range(1, outcome.attempts + 1)) if outcome.attempts > 1 else []):
+        yield f"{label}: it made {outcome.attempts} attempts, its log has those numbered {numbers}"
+    if not log:
+        return
+    if outcome.usage != _sum(attempt.usage for attempt in log) + nested:
+        yield f"{label}: its usage is not the sum over its attempts and the groups it ran"
+    yield from _answer_problems(label, outcome)
+    before = 0.0
+    for attempt in log:
+        yield from _attempt_problems(f"{label}, attempt {attempt.number}", attempt)
+        if attempt.number == 1 and attempt.started > TOLERANCE:
+            yield f"{label}, attempt 1: it started {attempt.started} s after its member"
+        if attempt.started < before - TOLERANCE or attempt.started > outcome.ran + TOLERANCE:
+            since = f"attempt before it started at {before} s"
+            yield f"{label}, attempt {attempt.number}: it started at {attempt.started} s of {outcome.ran} s, the {since}"
+        before = attempt.started
+
+
+def _answer_problems(label: str, outcome: Outcome) -> Iterator[str]:
+    log = outcome.attempt_log
+    # An answer that was told and not kept when the process ended is lost: the member is asked again, or interrupted.
+    if outcome.failure is None or outcome.failure.reason != reason.INTERRUPTED:
+        resumed = max((attempt.number for attempt in log if attempt.kind is AttemptKind.RESUME), default=0)
+        answered = any(attempt.state is State.SUCCEEDED and attempt.number >= resumed for attempt in log)
+        if answered is not outcome.succeeded and (outcome.succeeded or not resumed):
+            yield f"{label}: it is {outcome.state} and {'an' if answered else 'no'} attempt is SUCCEEDED"
+        if outcome.state is State.FAILED and not any(attempt.state is State.FAILED for attempt in log):
+            yield f"{label}: it is FAILED and no attempt is FAILED"
+    for before, attempt in pairwise(log):
+        if attempt.kind is AttemptKind.RETRY and before.state is State.SUCCEEDED:
+            yield f"{label}, attempt {attempt.number}: it is a RETRY of one that is SUCCEEDED"
+
+
+def _attempt_problems(label: str, attempt: Attempt) -> Iterator[str]:
+    state = attempt.state
+    if state not in ENDS or state is State.SKIPPED:
+        yield f"{label}: its state is {state}, which is no end of an attempt"
+    if (attempt.kind is AttemptKind.FIRST) is not (attempt.number == 1):
+        yield f"{label}: its kind is {attempt.kind}"
+    yield from _failure_problems(label, state, attempt.failure)
+    if (state in {State.CANCELLED, State.TIMED_OUT}) is not (attempt.stop is not None):
+        yield f"{label}: it is {state} and has {'no' if attempt.stop is None else 'a'} stop receipt"
+    took = attempt.stop.took if attempt.stop else 0.0
+    yield from _times(label, started=attempt.started, ran=attempt.ran, took=took)
 
 
 def _failure_problems(label: str, state: State, failure: Failure | None) -> Iterator[str]:

@@ -3,6 +3,7 @@ time is trio's clock."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -15,10 +16,26 @@ from motet.model.agent import AgentInfo, AgentKind, Reply
 from motet.model.outcome import Failure, Outcome
 from motet.model.payload import Payload
 from motet.model.plan import Member, Plan
+from motet.model.rate import Breaker, Rate
 from motet.model.result import RunResult
 from motet.model.state import State
 from motet.model.usage import Usage
 from motet.ports import Agent, Aggregator, Answer, Ask, Call, Roster, RuleBook, Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptScript:
+    """What a `ScriptedAgent` does in one attempt; what is None is as the agent does it."""
+
+    reply: object = None
+    delay: float | None = None
+    """Seconds."""
+    error: BaseException | Callable[[Call], BaseException | None] | None = None
+    usage: Usage | None = None
+    spends: Usage | None = None
+
+
+_AS_THE_AGENT = AttemptScript()
 
 
 class ScriptedAgent:
@@ -26,12 +43,18 @@ class ScriptedAgent:
 
     reply: what it returns, a `Reply`, anything that `Payload.of` takes, or a function of the call that returns one.
     delay: seconds each call takes; `math.inf` for one that only a cancellation ends.
-    error: raised at the end of the delay, an exception or a function of the call that makes one.
+    error: raised at the end of the delay, an exception or a function of the call that makes one, or None for none.
+    attempts: what single attempts of a member do, by their number; an exception stands for one that raises it. The
+        last holds for those after it: `[OSError(), OSError(), AttemptScript()]` fails twice and then does as the agent.
     progress: reports, spread evenly over the delay.
     resist: seconds it goes on, shielded, after it is cancelled.
     swallow: it catches the cancellation and returns its reply, as agents must not.
     nested: a plan or the name of a group that it runs first; its output is then the reply, and a run that did not
         succeed fails the call with GROUP_FAILED.
+    usage: of its replies that have none of their own; None tells of none.
+    spends: told with `call.spend` as soon as it is called, so that it counts however the call ends.
+    version, max_parallel, provider, timeout, replay_safe, estimated_cost_nanos, estimated_tokens, rate, weight, breaker:
+        as its card says.
     """
 
     def __init__(
@@ -40,18 +63,38 @@ class ScriptedAgent:
         *,
         reply: object = "ok",
         delay: float = 0.0,
-        error: BaseException | Callable[[Call], BaseException] | None = None,
+        error: BaseException | Callable[[Call], BaseException | None] | None = None,
+        attempts: Sequence[AttemptScript | BaseException] = (),
         progress: Iterable[object] = (),
         resist: float = 0.0,
         swallow: bool = False,
         nested: Plan | str | None = None,
         usage: Usage | None = None,
+        spends: Usage | None = None,
+        version: str = "",
         max_parallel: int | None = None,
         provider: str = "",
         timeout: float | None = None,
+        replay_safe: bool | None = None,
+        estimated_cost_nanos: int | None = None,
+        estimated_tokens: int | None = None,
+        rate: Rate | None = None,
+        weight: float = 1.0,
+        breaker: Breaker | None = None,
     ) -> None:
         self.info = AgentInfo(
-            name=name, kind=AgentKind.FUNCTION, max_parallel=max_parallel, provider=provider, timeout=timeout
+            name=name,
+            kind=AgentKind.FUNCTION,
+            version=version,
+            max_parallel=max_parallel,
+            provider=provider,
+            timeout=timeout,
+            replay_safe=replay_safe,
+            estimated_cost_nanos=estimated_cost_nanos,
+            estimated_tokens=estimated_tokens,
+            rate=rate,
+            weight=weight,
+            breaker=breaker,
         )
         self.calls: list[Call] = []
         """Every call so far, in the order in which they came."""
@@ -64,14 +107,23 @@ class ScriptedAgent:
         self._reply = reply
         self._delay = delay
         self._error = error
+        self._attempts = tuple(AttemptScript(error=s) if isinstance(s, BaseException) else s for s in attempts)
         self._progress = tuple(progress)
         self._resist = resist
         self._swallow = swallow
-        self._nested = nested
+        self.nested = nested
+        """What it runs first."""
         self._usage = usage
+        self._spends = spends
 
     def __repr__(self) -> str:
-        script = {name[1:]: value for name, value in vars(self).items() if name.startswith("_") and value}
+        script = {name.lstrip("_"): value for name, value in vars(self).items() if name.startswith("_") and value}
+        if self.nested is not None:
+            script["nested"] = self.nested
+        plain = AgentInfo(name=self.info.name, kind=self.info.kind)
+        for card in fields(self.info):
+            if (said := getattr(self.info, card.name)) != getattr(plain, card.name):
+                script[card.name] = said
         return f"ScriptedAgent({self.info.name!r}, {', '.join(f'{k}={v!r}' for k, v in script.items())})"
 
     async def call(self, call: Call, /) -> Reply:
@@ -99,23 +151,38 @@ class ScriptedAgent:
             raise
 
     async def _play(self, call: Call) -> Reply:
-        pause = self._delay / (len(self._progress) + 1)
+        script = self._script(call)
+        spends = self._spends if script.spends is None else script.spends
+        if spends is not None:
+            call.spend(spends)
+        pause = (self._delay if script.delay is None else script.delay) / (len(self._progress) + 1)
         for report in self._progress:
             await trio.sleep(pause)
             call.report(report)
         await trio.sleep(pause)
-        if self._nested is not None:
-            result = await call.run(self._nested)
+        if self.nested is not None:
+            result = await call.run(self.nested)
             if result.output is None:
                 raise AgentError("the nested run has no answer", reason=reason.GROUP_FAILED)
             return Reply(result.output, self._usage)
-        if self._error is not None:
-            raise self._error(call) if callable(self._error) else self._error
+        error = self._error if script.error is None else script.error
+        error = error(call) if callable(error) else error
+        if error is not None:
+            raise error
         return self._answer(call)
 
+    def _script(self, call: Call) -> AttemptScript:
+        if not self._attempts:
+            return _AS_THE_AGENT
+        return self._attempts[min(call.attempt, len(self._attempts)) - 1]
+
     def _answer(self, call: Call) -> Reply:
-        reply = self._reply(call) if callable(self._reply) else self._reply
-        return reply if isinstance(reply, Reply) else Reply(Payload.of(reply), self._usage)
+        script = self._script(call)
+        reply = self._reply if script.reply is None else script.reply
+        reply = reply(call) if callable(reply) else reply
+        if isinstance(reply, Reply):
+            return reply
+        return Reply(Payload.of(reply), self._usage if script.usage is None else script.usage)
 
 
 class AskingRule:
@@ -155,7 +222,7 @@ class AskingRule:
         self.then = then
         self.asked: list[list[Outcome]] = []
         """How the questions of every round so far ended, over all groups."""
-        self._agent = agent
+        self.agent = agent
         self._questions = questions
         self._timeout = timeout
         self._max_parallel = max_parallel
@@ -170,7 +237,7 @@ class AskingRule:
 
     @property
     def agents(self) -> Sequence[str]:
-        return (self._agent,) if isinstance(self._agent, str) else ()
+        return (self.agent,) if isinstance(self.agent, str) else ()
 
     def make(self, options: Mapping[str, Any], _book: RuleBook, /) -> Aggregator:
         if options:
@@ -184,7 +251,7 @@ class AskingRule:
         """One round of questions, about what was said so far."""
         about = Payload.of([payload.text for payload in said])
         members = [
-            Member(self._agent, name=f"q{number}", input=about, timeout=self._timeout)
+            Member(self.agent, name=f"q{number}", input=about, timeout=self._timeout)
             for number in range(1, self._questions + 1)
         ]
         return Ask(purpose=self.purpose, members=members, then=then, max_parallel=self._max_parallel)

@@ -12,7 +12,17 @@ from motet.model.outcome import Outcome
 from motet.model.plan import Plan
 from motet.model.result import GroupResult, RunResult
 from motet.model.state import State
-from motet.testing._history import History, Scope, Seat, asker, group_path, questions_path, runner, seat_path
+from motet.testing._history import (
+    History,
+    Scope,
+    Seat,
+    asker,
+    group_path,
+    questions_path,
+    run_number,
+    runner,
+    seat_path,
+)
 from motet.testing._plan import plan_problems
 from motet.testing._results import TOLERANCE, result_problems
 
@@ -64,12 +74,7 @@ def _groups_problems(parent: str, groups: tuple[GroupResult, ...], by_parent: di
     """Compare results under one parent with what the events say of them."""
     scopes = by_parent.pop(parent, [])
     if parent:
-        # Groups of one run stand in declared order, runs in the order in which they started.
-        told = dict.fromkeys(group.parent for group in groups if group.state is not State.SKIPPED)
-        order = dict.fromkeys(scope.parent for scope in scopes)
-        if told.keys() == order.keys() and [*told] != [*order]:
-            what = "questions" if asker(parent) else "nested runs"
-            yield f"{parent}: the {what} are not in the order in which they started"
+        yield from _order_problems(parent, groups, scopes)
     for group in groups:
         label = f"group {group_path(group.parent, group.name)}"
         scope = next((scope for scope in scopes if (scope.parent, scope.name) == (group.parent, group.name)), None)
@@ -86,6 +91,18 @@ def _groups_problems(parent: str, groups: tuple[GroupResult, ...], by_parent: di
         yield from _groups_problems(questions_path(group.parent, group.name), group.asked, by_parent)
     for scope in scopes:
         yield f"{scope.label}: it has events, and no result of a group that started"
+
+
+def _order_problems(parent: str, groups: tuple[GroupResult, ...], scopes: list[Scope]) -> Iterator[str]:
+    """Groups of one run stand in declared order, runs in the order in which they started."""
+    told = [*dict.fromkeys(group.parent for group in groups if group.state is not State.SKIPPED)]
+    began: dict[str, float] = {}
+    for scope in scopes:
+        began.setdefault(scope.parent, scope.began)
+    # Of runs that start at one moment, beside each other, either may be the first to start a group.
+    numbered = [*told] == sorted(told, key=lambda path: (began.get(path, 0.0), run_number(path)))
+    if began.keys() == set(told) and not numbered and told != [*began]:
+        yield f"{parent}: the {'questions' if asker(parent) else 'nested runs'} are not in the order in which they started"
 
 
 def _group_problems(label: str, group: GroupResult, scope: Scope) -> Iterator[str]:
@@ -111,10 +128,14 @@ def _member_problems(label: str, outcome: Outcome, seat: Seat) -> Iterator[str]:
         yield f"{label}: it has no MemberEnded"
     elif seat.outcome != outcome:
         yield f"{label}: MemberEnded and the result differ"
-    if (outcome.state is State.SKIPPED) is not (seat.attempts == 0):
-        yield f"{label}: it is {outcome.state} with {seat.attempts} MemberStarted"
+    if (outcome.state is State.SKIPPED or outcome.cached) is not (seat.attempts == 0):
+        how = f"{outcome.state}, from an earlier call," if outcome.cached else str(outcome.state)
+        yield f"{label}: it is {how} with {seat.attempts} attempts started"
     elif seat.attempts != outcome.attempts:
-        yield f"{label}: {seat.attempts} MemberStarted, the outcome says {outcome.attempts} attempts"
+        yield f"{label}: {seat.attempts} attempts started, the outcome says {outcome.attempts}"
+    for attempt in outcome.attempt_log:
+        if attempt.number in seat.ended and seat.ended[attempt.number] != attempt:
+            yield f"{label}: AttemptEnded and the log differ in attempt {attempt.number}"
     if seat.attempts and seat.agent != outcome.agent:
         yield f"{label}: agent {seat.agent} started, the outcome is of {outcome.agent}"
     if seat.attempts and abs(seat.queued - outcome.queued) > TOLERANCE:

@@ -1,12 +1,13 @@
 """A member that waits for runs, in whichever way, holds no width meanwhile, and takes it again exactly once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable, Sequence
 
 import pytest
 import trio
 
 import motet
 from motet import Group, State
+from motet.ports import Guard, Start
 from motet.testing import ScriptedAgent
 
 INNER = Group("inner", [ScriptedAgent("leaf", delay=1)])
@@ -14,6 +15,29 @@ INNER = Group("inner", [ScriptedAgent("leaf", delay=1)])
 
 async def one_input() -> AsyncIterator[motet.MapInput]:
     yield motet.MapInput(motet.Payload.of("x"))
+
+
+class Width(Guard):
+    """Counts the calls that hold width at the same moment, and the most that did."""
+
+    name = "width"
+
+    def __init__(self) -> None:
+        self.held = self.peak = 0
+
+    def started(self, start: Start, now: float) -> None:
+        self.held += 1
+        self.peak = max(self.peak, self.held)
+
+    def ended(self, start: Start, now: float) -> Sequence[Hashable]:
+        self.held -= 1
+        return ()
+
+    def paused(self, start: Start, now: float) -> Sequence[Hashable]:
+        return self.ended(start, now)
+
+    def resumed(self, start: Start, now: float) -> None:
+        self.started(start, now)
 
 
 async def wait_for_a_run(engine: motet.Engine, way: str) -> str:
@@ -32,7 +56,8 @@ async def wait_for_a_run(engine: motet.Engine, way: str) -> str:
 
 
 def in_use(engine: motet.Engine) -> int:
-    return int(engine.statistics().guards["capacity"]["engine"]["in_use"])
+    (row,) = (row for row in engine.limits() if (row.guard, row.scope) == ("capacity", "engine"))
+    return int(row.used)
 
 
 @pytest.mark.parametrize("way", ["run", "join", "map", "stream", "watch"])
@@ -86,7 +111,8 @@ async def test_runs_that_begin_and_end_in_several_tasks_of_a_member_take_its_wid
             nursery.start_soon(nested, 2.5, 1)
         return "done"
 
-    async with motet.open_engine(max_parallel=2) as engine, trio.open_nursery() as background:
+    width = Width()
+    async with motet.open_engine(max_parallel=2, guards=[width]) as engine, trio.open_nursery() as background:
         background.start_soon(engine.run, Group("g", [motet.FunctionAgent(outer)]))
         await trio.sleep(0.5)
         hogs = [ScriptedAgent(f"hog{n}", delay=1.7) for n in range(4)]
@@ -94,7 +120,7 @@ async def test_runs_that_begin_and_end_in_several_tasks_of_a_member_take_its_wid
         await trio.sleep(60)
         assert in_use(engine) == 0
         assert engine.statistics().runs_ended == {State.SUCCEEDED: 2}
-        assert engine.statistics().guards["capacity"]["engine"]["peak"] == 2
+        assert (width.held, width.peak) == (0, 2)
 
 
 async def test_an_input_that_comes_after_the_engine_has_closed_is_refused_and_harms_nothing(

@@ -287,7 +287,7 @@ async def test_a_store_that_fails_stops_the_run_and_harms_no_other(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Full(MemoryStore):
-        async def append(self, run_id: str, events: Any) -> None:
+        async def append(self, run_id: str, events: Any, epoch: int = 1) -> None:
             await trio.sleep(2)
             raise OSError("disk full")
 

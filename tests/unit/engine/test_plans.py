@@ -188,6 +188,10 @@ async def test_a_session_reaches_members_of_groups_that_preserve_it() -> None:
     assert [call.session_id for call in agent.calls] == ["s1", ""]
 
 
+def safe() -> ScriptedAgent:
+    return ScriptedAgent("safe", replay_safe=True)
+
+
 @pytest.mark.parametrize(
     ("plan", "field", "says"),
     [
@@ -227,14 +231,54 @@ async def test_a_session_reaches_members_of_groups_that_preserve_it() -> None:
             "unique in a plan",
         ),
         (
-            lambda a: Group("g", [a], retry=motet.RetryPolicy(max_attempts=2)),
-            "plan.group.retry",
-            "not supported by this version",
+            lambda a: Group("g", [a], retry=motet.RetryPolicy(max_attempts=0)),
+            "plan.group.retry.max_attempts",
+            "must be 1 or more, not 0",
         ),
         (
-            lambda a: Group("g", [a], limits=motet.Limits(max_calls=2)),
+            lambda a: Group("g", [Member(a, retry=motet.RetryPolicy(jitter=1.5))]),
+            "plan.group.members[0].retry.jitter",
+            "must be a number from 0 to 1",
+        ),
+        (
+            lambda a: Group("g", [a], limits=motet.Limits(max_calls=-1)),
             "plan.group.limits.max_calls",
-            "not supported by this version",
+            "must be 0 or more, not -1",
+        ),
+        (
+            lambda a: Group("g", [a], limits=motet.Limits(max_failure_rate=1.01)),
+            "plan.group.limits.max_failure_rate",
+            "must be a number from 0 to 1",
+        ),
+        (
+            lambda a: Group("g", [Member(a, replicas=2)], limits=motet.Limits(min_successes=3)),
+            "plan.group.limits.min_successes",
+            "must be 2 or less, not 3",
+        ),
+        (
+            lambda a: Group("g", [a], hedge=motet.HedgePolicy(delay=1)),
+            "plan.group.hedge",
+            "none of the group's agents is declared replay_safe",
+        ),
+        (
+            lambda a: Group("g", [safe()], hedge=motet.HedgePolicy(delay=-1)),
+            "plan.group.hedge.delay",
+            "must be a finite number of seconds",
+        ),
+        (
+            lambda a: Group("g", [safe()], hedge=motet.HedgePolicy(max_attempts=1)),
+            "plan.group.hedge.max_attempts",
+            "must be 2 or more, not 1",
+        ),
+        (
+            lambda a: Group("g", [a], idempotency=motet.Idempotency(ttl=-1)),
+            "plan.group.idempotency.ttl",
+            "must be a finite number of seconds",
+        ),
+        (
+            lambda a: Group("g", [Member(a, idempotency=motet.Idempotency(key="x" * 257))]),
+            "plan.group.members[0].idempotency.key",
+            "has 257 characters",
         ),
         (lambda a: Group("g", [cast("Any", 3)]), "plan.group.members[0].agent", "int is not an agent"),
     ],
@@ -251,6 +295,30 @@ async def test_a_wrong_plan_is_refused_before_anything_starts(plan: Any, field: 
     assert says in violation.message
     assert not agent.calls
     assert not heard
+
+
+@pytest.mark.parametrize(
+    ("limits", "field", "says"),
+    [
+        (motet.Limits(max_cost_nanos=-1), "limits.max_cost_nanos", "must be 0 or more, not -1"),
+        (motet.Limits(max_tokens=2**63), "limits.max_tokens", "must be"),
+        (motet.Limits(max_duration=-0.5), "limits.max_duration", "must be a finite number of seconds"),
+        (motet.Limits(min_samples=0), "limits.min_samples", "must be 1 or more, not 0"),
+        (motet.Limits(min_successes=4), "limits.min_successes", "4 successes are more than the 3 members of group g"),
+        (motet.Limits(on_breach=cast("Any", "STOP")), "limits.on_breach", "OnBreach.DRAIN or OnBreach.CANCEL"),
+    ],
+)
+async def test_wrong_limits_of_a_run_are_refused_before_anything_starts(
+    limits: motet.Limits, field: str, says: str
+) -> None:
+    agent = ScriptedAgent("a")
+    async with motet.open_engine() as engine:
+        with pytest.raises(motet.InvalidRequest) as raised:
+            await engine.run(Group("g", [Member(agent, replicas=3)]), limits=limits)
+    (violation,) = raised.value.violations
+    assert violation.field == field
+    assert says in violation.message
+    assert not agent.calls
 
 
 async def test_every_mistake_is_named_at_once() -> None:

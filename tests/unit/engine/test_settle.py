@@ -9,6 +9,7 @@ from motet.engine import causes, settle
 from motet.model import reason
 from motet.model.outcome import Failure, Outcome, StopKind, StopReceipt
 from motet.model.payload import Payload
+from motet.model.plan import Limits
 from motet.model.result import GroupResult, Saved, Stats
 from motet.model.state import State
 from motet.model.usage import NONE, Usage
@@ -159,3 +160,49 @@ def test_a_group_that_never_started_says_with_its_reason_how_the_run_ended(why: 
 def test_the_answers_of_a_parallel_keep_the_precision_of_numbers() -> None:
     answers = [("a", Payload("json", "1.10")), ("b", Payload.of("x")), ("c", Payload("json", "9" * 40))]
     assert settle.answers_object(answers).text == f'{{"a":1.10,"b":"x","c":{"9" * 40}}}'
+
+
+BUDGET = Failure(reason.BUDGET_EXCEEDED, "the budget is used up", {"what": "calls"})
+TOO_MANY = Failure(reason.FAILURE_RATE_EXCEEDED, "too many failed", {"failed": 3})
+OUT_OF_REACH = Failure(reason.TOO_FEW_SUCCESSES, "at most 1 can still succeed", {"min_successes": 2})
+
+
+@pytest.mark.parametrize("answer", [ANSWER, NO_ANSWER])
+@pytest.mark.parametrize("breach", [TOO_MANY, OUT_OF_REACH])
+def test_a_group_of_which_too_many_failed_has_no_answer_whatever_its_members_said(
+    answer: Payload | Failure, breach: Failure
+) -> None:
+    assert settle.limited(answer, 5, Limits(), breach) == breach
+
+
+def test_a_group_that_a_budget_stopped_has_the_answer_that_its_outcomes_give() -> None:
+    assert settle.limited(ANSWER, 1, Limits(), BUDGET) == ANSWER
+
+
+def test_a_group_that_a_budget_stopped_before_it_had_an_answer_failed_because_of_the_budget() -> None:
+    failure = settle.limited(NO_ANSWER, 0, Limits(), BUDGET)
+    assert isinstance(failure, Failure)
+    assert failure.reason == reason.BUDGET_EXCEEDED
+    assert failure.details == {"what": "calls", "aggregation_reason": reason.NO_SUCCESSFUL_RESULTS}
+
+
+@pytest.mark.parametrize(("succeeded", "kept"), [(1, False), (2, True), (3, True)])
+def test_a_group_needs_as_many_successes_as_it_says(succeeded: int, kept: bool) -> None:
+    answer = settle.limited(ANSWER, succeeded, Limits(min_successes=2), None)
+    assert (answer == ANSWER) is kept
+    if not kept:
+        assert isinstance(answer, Failure)
+        assert answer.reason == reason.TOO_FEW_SUCCESSES
+        assert answer.details == {"succeeded": 1, "min_successes": 2}
+
+
+def test_too_few_successes_because_of_a_budget_name_both() -> None:
+    answer = settle.limited(ANSWER, 1, Limits(min_successes=2), BUDGET)
+    assert isinstance(answer, Failure)
+    assert answer.reason == reason.TOO_FEW_SUCCESSES
+    assert answer.details["breach"] == reason.BUDGET_EXCEEDED
+
+
+def test_a_group_within_its_limits_has_its_answer() -> None:
+    assert settle.limited(ANSWER, 1, Limits(), None) == ANSWER
+    assert settle.limited(NO_ANSWER, 0, Limits(min_successes=0), None) == NO_ANSWER

@@ -169,7 +169,7 @@ class Case:
     def edit(self, number: int, **changes: Any) -> None:
         self.events[number - 1] = replace(self.events[number - 1], **changes)
 
-    def edit_detail(self, number: int, **changes: Any) -> None:
+    def edit_detail(self, number: int, /, **changes: Any) -> None:
         self.edit(number, detail=replace(self.events[number - 1].detail, **changes))
 
     def edit_result(self, **changes: Any) -> None:

@@ -10,11 +10,12 @@ from motet.model.agent import Reply
 from motet.model.outcome import Failure, Outcome
 from motet.model.payload import Payload
 from motet.model.plan import Group, Member
+from motet.model.rate import Breaker, Rate
 from motet.model.result import RunResult
 from motet.model.state import State
 from motet.model.usage import Usage
 from motet.ports import Agent, AggregatorType, Ask
-from motet.testing import AskingRule, RecordingHost, ScriptedAgent, make_call
+from motet.testing import AskingRule, AttemptScript, RecordingHost, ScriptedAgent, make_call
 from motet.testing.contracts_agent import AgentContract
 from motet.testing.contracts_aggregator import AggregatorContract, answer_with, decide, failed, succeeded
 from motet.testing.contracts_store import STARTED_AT
@@ -60,6 +61,55 @@ async def test_an_error_may_be_made_from_the_call() -> None:
     with pytest.raises(AgentError, match="why") as caught:
         await agent.call(make_call("why"))
     assert caught.value.reason == "OWN"
+
+
+async def test_it_has_a_script_for_single_attempts_and_the_last_holds_for_those_after_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    agent = ScriptedAgent("a", reply="late", delay=2, attempts=[OSError("one"), AttemptScript(reply="two", delay=0)])
+    start = trio.current_time()
+    with pytest.raises(OSError, match="one"):
+        await agent.call(make_call(attempt=1))
+    assert trio.current_time() - start == pytest.approx(2)
+    for attempt in (2, 3):
+        assert (await agent.call(make_call(attempt=attempt))).output == Payload.of("two")
+    assert trio.current_time() - start == pytest.approx(2)
+
+
+async def test_it_fails_as_often_as_it_says_and_then_does_as_the_agent() -> None:
+    usage = Usage(calls=1, cost_nanos=7)
+    agent = ScriptedAgent("a", attempts=[OSError("one"), OSError("two"), AttemptScript(usage=usage)])
+    for attempt, message in ((1, "one"), (2, "two")):
+        with pytest.raises(OSError, match=message):
+            await agent.call(make_call(attempt=attempt))
+    assert await agent.call(make_call(attempt=3)) == Reply(Payload.of("ok"), usage)
+
+
+async def test_it_tells_what_it_spends_as_soon_as_it_is_called(autojump_clock: trio.testing.MockClock) -> None:
+    usage = Usage(calls=1, cost_nanos=7)
+    call = make_call()
+    with trio.move_on_after(1):
+        await ScriptedAgent("a", delay=math.inf, spends=usage).call(call)
+    assert call.spent == usage
+
+
+async def test_a_function_for_the_error_may_say_that_there_is_none() -> None:
+    agent = ScriptedAgent("a", error=lambda call: OSError("first") if call.attempt == 1 else None)
+    with pytest.raises(OSError, match="first"):
+        await agent.call(make_call())
+    assert (await agent.call(make_call(attempt=2))).output == Payload.of("ok")
+
+
+def test_its_card_is_as_the_test_says() -> None:
+    rate, breaker = Rate(calls_per_second=1), Breaker(failures=2)
+    agent = ScriptedAgent(
+        "a", version="2", replay_safe=True, estimated_cost_nanos=3, estimated_tokens=4, rate=rate, breaker=breaker
+    )
+    card = agent.info
+    assert (card.version, card.replay_safe, card.rate, card.breaker) == ("2", True, rate, breaker)
+    assert (card.estimated_cost_nanos, card.estimated_tokens, card.weight) == (3, 4, 1.0)
+    assert "replay_safe=True" in repr(agent)
+    assert "provider" not in repr(agent)
 
 
 async def test_it_resists_a_cancellation_for_as_long_as_it_says(autojump_clock: trio.testing.MockClock) -> None:

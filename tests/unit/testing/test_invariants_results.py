@@ -67,7 +67,7 @@ BROKEN: dict[str, tuple[Callable[[Any], object], str]] = {
     "skipped with usage": (outcome("late", usage=Usage(calls=1)), "late: it is SKIPPED and has used something"),
     "skipped with attempts": (outcome("late", attempts=1), "late: it is SKIPPED after 1 attempts"),
     "started without attempts": (outcome("fast", attempts=0), "fast: it is SUCCEEDED after 0 attempts"),
-    "other attempts": (outcome("fast", attempts=2), "1 MemberStarted, the outcome says 2 attempts"),
+    "other attempts": (outcome("fast", attempts=2), "1 attempts started, the outcome says 2"),
     "skipped by an agent's failure": (outcome("late", failure=FAILURE), "late: it is SKIPPED with the reason AGENT_"),
     "skipped with nested groups": (
         lambda c: c.edit_outcome("race", "late", nested=c.result["outer"]["host"].nested),

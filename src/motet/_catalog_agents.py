@@ -10,11 +10,15 @@ from typing import Any, Final
 
 from motet._catalog_schema import AgentTable, CommandTable, FunctionTable, GroupAgentTable, HttpTable
 from motet._reference import BadReference, load_reference
+from motet.model.agent import AgentInfo, AgentKind
+from motet.model.checks import card_problems
 from motet.ports import Agent
 
 _VARIABLE: Final = re.compile(r"\$\{env:([^}]*)\}")
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WITH_VARIABLES: Final = frozenset({"headers", "env"})
+
+_GUARDED: Final = ("replay_safe", "estimated_tokens", "rate", "weight", "breaker")
 
 
 class BuildError(Exception):
@@ -37,12 +41,17 @@ def build_agent(name: str, table: AgentTable, folder: Path) -> Agent:
             given[key] = load_callable(key, given[key], folder, problems)
     if "estimated_cost" in given:
         given["estimated_cost_nanos"] = given.pop("estimated_cost")
+    problems += card_problems(AgentInfo(name=name, kind=AgentKind(table.kind), **_on_card(given)))
     if problems:
         raise BuildError(problems)
     try:
         return _BUILDERS[type(table)](name, given, folder)
     except (ValueError, TypeError) as error:
         raise BuildError([_placed(str(error), type(table))]) from error
+
+
+def _on_card(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: given[key] for key in _GUARDED if key in given}
 
 
 def _function(name: str, given: dict[str, Any], _folder: Path) -> Agent:

@@ -1,30 +1,42 @@
 """Finds what is wrong in a catalog, made in Python or loaded: one list of mistakes, nothing started, nothing raised.
 Must not know files."""
 
-import math
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from motet._catalog_cycles import find_cycles, groups_of
-from motet._catalog_rules import Absent, Preset, agents_in, as_json
+from motet._catalog_rules import Absent, Preset, agents_in, as_json, card_of
 from motet.engine.seats import NAME, instance_names
 from motet.errors import CatalogProblem
 from motet.model.agent import AgentInfo, AgentKind
+from motet.model.checks import (
+    BAD_TENANT,
+    card_problems,
+    count_problems,
+    hedge_problems,
+    idempotency_problems,
+    is_amount,
+    is_tenant,
+    limits_problems,
+    provider_problems,
+    retry_problems,
+    seconds_problems,
+    share_problems,
+    tenant_problems,
+)
 from motet.model.payload import Payload
-from motet.model.plan import Aggregation, Group, Limits, Member, ReplicaOverride
+from motet.model.plan import Aggregation, Group, Member, ReplicaOverride
 
 if TYPE_CHECKING:
     from motet.catalog import Catalog
     from motet.ports import Agent, AggregatorType
 
 BAD_NAME: Final = "is not a name; use letters, digits, _ . : and -, at most 128, not starting with . : or -"
-UNSUPPORTED: Final = "is not supported by this version; remove it"
-SUPPORTED_LIMITS: Final = ("max_members", "max_depth")
 MAX_REPLICAS: Final = 1_000_000  # the contract's bound
-MAX_NANOS: Final = 2**63 - 1  # the contract's amounts are int64
-MAX_COUNT: Final = 2**31 - 1  # the contract's counts are int32
+MAX_SHARE: Final = 100
+"""Retries or hedges for each other call; more bounds nothing that anybody has seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +63,8 @@ class Everything(Collection[str]):
 
 
 def find_problems(catalog: "Catalog", *, file: str = "", broken: Broken | None = None) -> list[CatalogProblem]:
-    """Every mistake in the catalog: settings, providers, functions, aggregations, agents, groups, then cycles."""
+    """Every mistake in the catalog: settings, limits, providers, tenants, functions, aggregations, agents, groups, then
+    cycles."""
     checker = _Checker(catalog, broken or Broken())
     return [CatalogProblem(file, table, key, message) for table, key, message in checker.everything()]
 
@@ -77,13 +90,19 @@ class _Checker:
 
     def everything(self) -> Iterator[_Problem]:
         settings = self.catalog.settings
-        yield from _placed("engine", _count("max_parallel", settings.max_parallel))
-        yield from _placed("engine", _count("max_depth", settings.max_depth, least=0))
-        yield from _placed("engine", _count("max_members", settings.max_members))
-        yield from _placed("engine", _seconds("stop_grace", settings.stop_grace))
-        for name, bound in self.catalog.providers.items():
+        yield from _placed("engine", count_problems("max_parallel", settings.max_parallel))
+        yield from _placed("engine", count_problems("max_depth", settings.max_depth, least=0))
+        yield from _placed("engine", count_problems("max_members", settings.max_members))
+        yield from _placed("engine", seconds_problems("stop_grace", settings.stop_grace))
+        yield from _placed("engine", share_problems("retry_share", settings.retry_share, MAX_SHARE))
+        yield from _placed("engine", share_problems("hedge_share", settings.hedge_share, MAX_SHARE))
+        yield from _placed("limits", limits_problems(self.catalog.limits))
+        for name, provider in self.catalog.providers.items():
             yield from _placed(f"providers.{name}", _name("", name))
-            yield from _placed(f"providers.{name}", _count("max_parallel", bound))
+            yield from _placed(f"providers.{name}", provider_problems(provider))
+        for name, tenant in self.catalog.tenants.items():
+            yield from _placed(f"tenants.{name}", () if is_tenant(name) else [("", BAD_TENANT)])
+            yield from _placed(f"tenants.{name}", tenant_problems(tenant))
         for name in self.catalog.functions:
             yield from _placed(f"functions.{name}", _name("", name))
         # What refers to a preset that is wrong itself is not blamed.
@@ -108,9 +127,9 @@ class _Checker:
     def agent(self, agent: "Agent", at: str) -> Iterator[_KeyProblem]:
         info: AgentInfo = agent.info
         yield from _name(at, info.name)
-        yield from _count(_join(at, "max_parallel"), info.max_parallel)
-        yield from _seconds(_join(at, "timeout"), info.timeout)
-        yield from _count(_join(at, "estimated_cost_nanos"), info.estimated_cost_nanos, least=0, most=MAX_NANOS)
+        yield from count_problems(_join(at, "max_parallel"), info.max_parallel)
+        yield from seconds_problems(_join(at, "timeout"), info.timeout)
+        yield from _within(at, card_problems(info))
         provider = info.provider
         if provider and provider not in self.catalog.providers and provider not in self.broken.providers:
             near = suggestion(provider, self.catalog.providers)
@@ -138,16 +157,26 @@ class _Checker:
 
     def group(self, group: Group, at: str) -> Iterator[_KeyProblem]:
         yield from _name(at, group.name)
-        yield from _seconds(_join(at, "timeout"), group.timeout)
-        yield from _count(_join(at, "max_parallel"), group.max_parallel)
-        yield from _limits(_join(at, "limits"), group.limits)
-        if group.retry is not None and group.retry.max_attempts > 1:
-            yield _join(at, "retry"), UNSUPPORTED
-        if group.hedge is not None:
-            yield _join(at, "hedge"), UNSUPPORTED
+        yield from seconds_problems(_join(at, "timeout"), group.timeout)
+        yield from count_problems(_join(at, "max_parallel"), group.max_parallel)
+        yield from self.policies(group, at)
         yield from _json(_join(at, "metadata"), group.metadata)
         yield from self.aggregation(_join(at, "aggregation"), group.rule)
         yield from self.members(_join(at, "members"), group)
+
+    def policies(self, group: Group, at: str) -> Iterator[_KeyProblem]:
+        counts = [1 if seat.replicas is None else seat.replicas for seat in group.seats]
+        countable = counts and all(isinstance(count, int) for count in counts)
+        yield from _within(_join(at, "limits"), limits_problems(group.limits, sum(counts) if countable else None))
+        yield from _within(_join(at, "retry"), retry_problems(group.retry))
+        yield from _within(_join(at, "hedge"), hedge_problems(group.hedge, replay_safe=self.may_hedge(group)))
+        yield from _within(_join(at, "idempotency"), idempotency_problems(group.idempotency))
+
+    def may_hedge(self, group: Group) -> bool:
+        """One of its agents is declared replay_safe, or may be: what is not there is blamed elsewhere."""
+        agents = (self.catalog.agents.get(s.agent) if isinstance(s.agent, str) else s.agent for s in group.seats)
+        cards = [card_of(agent) for agent in agents]
+        return not cards or any(card is None or card.replay_safe for card in cards)
 
     def aggregation(self, at: str, rule: Aggregation) -> Iterator[_KeyProblem]:
         if rule.name in self.wrong_rules:
@@ -210,8 +239,12 @@ class _Checker:
             yield at, "the weights sum to 0; give at least one member a weight above 0"
 
     def _total(self, at: str, group: Group, total: int) -> Iterator[_KeyProblem]:
-        own = group.limits.max_members if group.limits else None
-        for bound, owner in ((own, "the group's limits"), (self.catalog.settings.max_members, "the engine")):
+        bounds = (
+            (getattr(group.limits, "max_members", None), "the group's limits"),
+            (getattr(self.catalog.limits, "max_members", None), "the catalog's limits"),
+            (self.catalog.settings.max_members, "the engine"),
+        )
+        for bound, owner in bounds:
             if isinstance(bound, int) and 0 < bound < total:
                 yield at, f"{total} members, replicas counted, are more than max_members of {owner} ({bound}) allows"
                 return
@@ -229,11 +262,11 @@ class _Checker:
             yield from _name(_join(at, "name"), seat.name)
         yield from _payloads(at, seat)
         yield from _weight(_join(at, "weight"), seat.weight)
-        yield from _seconds(_join(at, "timeout"), seat.timeout)
-        wrong = list(_count(_join(at, "replicas"), seat.replicas, most=MAX_REPLICAS))
+        yield from seconds_problems(_join(at, "timeout"), seat.timeout)
+        wrong = list(count_problems(_join(at, "replicas"), seat.replicas, most=MAX_REPLICAS))
         yield from wrong
-        if seat.retry is not None and seat.retry.max_attempts > 1:
-            yield _join(at, "retry"), UNSUPPORTED
+        yield from _within(_join(at, "retry"), retry_problems(seat.retry))
+        yield from _within(_join(at, "idempotency"), idempotency_problems(seat.idempotency))
         if not wrong:
             yield from _overrides(_join(at, "overrides"), seat.overrides, seat.replicas)
 
@@ -245,7 +278,7 @@ def _overrides(at: str, overrides: tuple[ReplicaOverride, ...], replicas: int | 
     seen: set[int] = set()
     for index, override in enumerate(overrides):
         place = f"{at}[{index}]"
-        wrong = list(_count(f"{place}.replica", override.replica, most=replicas or 1))
+        wrong = list(count_problems(f"{place}.replica", override.replica, most=replicas or 1))
         yield from wrong
         if not wrong and override.replica in seen:
             yield f"{place}.replica", f"replica {override.replica} has an override already"
@@ -253,17 +286,7 @@ def _overrides(at: str, overrides: tuple[ReplicaOverride, ...], replicas: int | 
         yield from _payloads(place, override)
         if override.weight is not None:
             yield from _weight(f"{place}.weight", override.weight)
-        yield from _seconds(f"{place}.timeout", override.timeout)
-
-
-def _limits(at: str, limits: Limits | None) -> Iterator[_KeyProblem]:
-    if limits is None:
-        return
-    for bound in fields(limits):
-        if bound.name not in SUPPORTED_LIMITS and getattr(limits, bound.name) is not None:
-            yield _join(at, bound.name), UNSUPPORTED
-    yield from _count(_join(at, "max_members"), limits.max_members)
-    yield from _count(_join(at, "max_depth"), limits.max_depth, least=0)
+        yield from seconds_problems(f"{place}.timeout", override.timeout)
 
 
 def _payloads(at: str, owner: Member | ReplicaOverride) -> Iterator[_KeyProblem]:
@@ -284,29 +307,9 @@ def _name(at: str, name: object) -> Iterator[_KeyProblem]:
         yield at, f"{name!r} {BAD_NAME}" if at.endswith("name") else BAD_NAME
 
 
-def _count(at: str, value: object, *, least: int = 1, most: int = MAX_COUNT) -> Iterator[_KeyProblem]:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        yield at, "must be a whole number"
-    elif value < least:
-        yield at, f"must be {least} or more, not {value}" if value > -(10**20) else f"must be {least} or more"
-    elif value > most:
-        yield at, f"must be {most} or less"
-
-
-def _seconds(at: str, value: object) -> Iterator[_KeyProblem]:
-    if value is not None and not _is_amount(value):
-        yield at, "must be a finite number of seconds, 0 or more; leave it out to have no bound"
-
-
 def _weight(at: str, value: object) -> Iterator[_KeyProblem]:
-    if not _is_amount(value):
+    if not is_amount(value):
         yield at, "must be a finite number, 0 or more"
-
-
-def _is_amount(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _json(at: str, value: Mapping[str, Any]) -> Iterator[_KeyProblem]:
@@ -323,9 +326,14 @@ def _options(at: str, value: Mapping[str, Any]) -> Iterator[_KeyProblem]:
         yield at, f"must be JSON values: {error}"
 
 
-def _placed(table: str, problems: Iterator[_KeyProblem]) -> Iterator[_Problem]:
+def _placed(table: str, problems: Iterable[_KeyProblem]) -> Iterator[_Problem]:
     for key, message in problems:
         yield table, key, message
+
+
+def _within(at: str, problems: Iterable[_KeyProblem]) -> Iterator[_KeyProblem]:
+    for key, message in problems:
+        yield _join(at, key) if key else at, message
 
 
 def _join(at: str, key: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from motet._catalog_agents import BuildError, build_agent, load_callable
+from motet._catalog_bounds import LimitsTable, ProviderTable, TenantTable
 from motet._catalog_check import BAD_NAME, Broken, Everything, find_problems, suggestion
 from motet._catalog_messages import problems_of, unknown_key
 from motet._catalog_rules import Absent, absent
@@ -21,18 +22,17 @@ from motet._catalog_schema import (
     MemberTable,
     NamedFunctionTable,
     OverrideTable,
-    ProviderTable,
     RuleTable,
-    Table,
 )
+from motet._catalog_values import Table
 from motet._reference import BadReference, is_reference, load_reference
 from motet.catalog import Catalog, EngineSettings
 from motet.engine.seats import NAME
 from motet.errors import CatalogError, CatalogProblem
 from motet.model.agent import AgentKind
-from motet.model.plan import Aggregation, Group, Limits, Member, ReplicaOverride
+from motet.model.plan import Aggregation, Group, Member, ReplicaOverride
 
-TABLES: Final = ("engine", "providers", "functions", "aggregations", "agents", "groups")
+TABLES: Final = ("engine", "limits", "providers", "tenants", "functions", "aggregations", "agents", "groups")
 T = TypeVar("T", bound=Table)
 
 
@@ -108,6 +108,10 @@ class _Loader:
         engine = self.parse(EngineTable, "engine", tables.get("engine", {}))
         if engine is not None:
             self.catalog.settings = EngineSettings(**engine.given())
+        limits = self.parse(LimitsTable, "limits", tables["limits"]) if "limits" in tables else None
+        if limits is not None:
+            self.catalog.limits = limits.made()
+        self.each("tenants", tables, self.tenant)
         broken = Broken(
             providers=self.each("providers", tables, self.provider),
             aggregations=self.rules(tables),
@@ -147,7 +151,14 @@ class _Loader:
     def provider(self, name: str, table: str, value: object) -> bool:
         parsed = self.parse(ProviderTable, table, value)
         if parsed is not None:
-            self.catalog.add_provider(name, parsed.max_parallel)
+            bounds = parsed.made()
+            self.catalog.add_provider(name, bounds.max_parallel, rate=bounds.rate, breaker=bounds.breaker)
+        return parsed is not None
+
+    def tenant(self, name: str, table: str, value: object) -> bool:
+        parsed = self.parse(TenantTable, table, value)
+        if parsed is not None:
+            self.catalog.add_tenant(name, parsed.made())
         return parsed is not None
 
     def rules(self, tables: Mapping[str, Any]) -> Collection[str]:
@@ -265,8 +276,6 @@ def _group(name: str, table: GroupTable) -> Group:
     if table.aggregation is not None:
         rule = table.aggregation
         given["aggregation"] = Aggregation(rule.name, dict(rule.__pydantic_extra__), rule.early_stop)
-    if table.limits is not None:
-        given["limits"] = Limits(**table.limits.given())
     return Group(name, **{**given, "members": [_member(member) for member in table.members]})
 
 

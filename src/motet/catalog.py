@@ -12,8 +12,10 @@ from motet._catalog_check import BAD_NAME, find_problems
 from motet._catalog_rules import Preset
 from motet.engine.seats import NAME
 from motet.errors import CatalogError, CatalogProblem
+from motet.model.bounds import ProviderBounds, TenantBounds
 from motet.model.outcome import Outcome
-from motet.model.plan import Group
+from motet.model.plan import Group, Limits
+from motet.model.rate import Breaker, Rate
 from motet.ports import Agent, AggregatorType
 
 if TYPE_CHECKING:
@@ -47,6 +49,11 @@ class EngineSettings:
     """Most members in one run, replicas counted."""
     stop_grace: float = 10.0
     """Seconds that a cancelled member has to stop before it is reported as DETACHED."""
+    retry_share: float = 0.2
+    """Retries that each first call of an agent earns it, beside the few that it begins with: an outage must not be
+    amplified. 0 to 100."""
+    hedge_share: float = 0.1
+    """Hedges that each first call of an agent earns it, beside the few that it begins with. 0 to 100."""
 
 
 class Catalog:
@@ -56,15 +63,18 @@ class Catalog:
     so that things may be added in any order.
     """
 
-    def __init__(self, *, settings: EngineSettings | None = None) -> None:
+    def __init__(self, *, settings: EngineSettings | None = None, limits: Limits | None = None) -> None:
         from motet.aggregate import BUILTIN  # noqa: PLC0415 - `import motet` stays quick
 
         self.settings = settings or EngineSettings()
+        self.limits = limits
+        """Of every run; requests, groups and tenants can only tighten them. None is no bound."""
         self._agents: dict[str, Agent] = {}
         self._groups: dict[str, CatalogGroup] = {}
         self._aggregations: dict[str, AggregatorType] = dict(BUILTIN)
         self._functions: dict[str, Callable[..., Any]] = {}
-        self._providers: dict[str, int | None] = {}
+        self._providers: dict[str, ProviderBounds] = {}
+        self._tenants: dict[str, TenantBounds] = {}
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -87,9 +97,14 @@ class Catalog:
         return MappingProxyType(self._functions)
 
     @property
-    def providers(self) -> Mapping[str, int | None]:
-        """Most calls at once for all agents of a provider, None for no bound; by name. A live view."""
+    def providers(self) -> Mapping[str, ProviderBounds]:
+        """What all agents of a provider share, by its name. A live view."""
         return MappingProxyType(self._providers)
+
+    @property
+    def tenants(self) -> Mapping[str, TenantBounds]:
+        """What a tenant may use, by its name; under `*` the bounds of each that has none of its own. A live view."""
+        return MappingProxyType(self._tenants)
 
     def add(self, *agents: Agent) -> None:
         """Add agents under their own names. Raises CatalogError, and adds none of them, when a name is taken."""
@@ -213,14 +228,35 @@ class Catalog:
             raise _error(f"functions.{name}", "", "there is already a function of this name")
         self._functions[name] = fn
 
-    def add_provider(self, name: str, max_parallel: int | None = None) -> None:
-        """Add a provider, whose agents together have at most `max_parallel` calls at once; None means no bound.
+    def add_provider(
+        self,
+        name: str,
+        max_parallel: int | None = None,
+        *,
+        rate: Rate | None = None,
+        breaker: Breaker | None = None,
+    ) -> None:
+        """Add a provider, whose agents together have at most `max_parallel` calls at once and `rate` of them, and which is
+        left alone as `breaker` says; None means no bound.
 
         Raises CatalogError when the name is taken.
         """
         if name in self._providers:
             raise _error(f"providers.{name}", "", "there is already a provider of this name")
-        self._providers[name] = max_parallel
+        self._providers[name] = ProviderBounds(max_parallel=max_parallel, rate=rate, breaker=breaker)
+
+    def add_tenant(self, name: str, bounds: TenantBounds) -> None:
+        """Bound what a tenant may use; `*` stands for each tenant that has no bounds of its own, with a count of its own.
+
+        Raises CatalogError when the name is taken.
+        """
+        if not isinstance(bounds, TenantBounds):
+            raise _error(
+                f"tenants.{name}", "", f"{type(bounds).__name__} is not what a tenant may use; give TenantBounds"
+            )
+        if name in self._tenants:
+            raise _error(f"tenants.{name}", "", "there is already a tenant of this name")
+        self._tenants[name] = bounds
 
     def check(self) -> None:
         """Raises CatalogError with every mistake: names, references, cycles, options and bounds. Starts nothing."""

@@ -13,11 +13,13 @@ from motet.agents.group import GroupAgent
 from motet.aggregate import BUILTIN
 from motet.catalog import Catalog, CatalogGroup, EngineSettings
 from motet.errors import CatalogError
+from motet.model.bounds import ProviderBounds
 from motet.model.payload import Payload
 from motet.model.plan import (
     Aggregation,
     Group,
     HedgePolicy,
+    Idempotency,
     Limits,
     Member,
     Parallel,
@@ -65,7 +67,10 @@ def test_a_new_catalog_knows_the_built_in_aggregations_and_nothing_else() -> Non
     assert dict(catalog.aggregations) == dict(BUILTIN)
     assert {"combine", "first", "majority"} <= set(BUILTIN)
     assert (dict(catalog.agents), dict(catalog.groups), dict(catalog.providers)) == ({}, {}, {})
-    assert catalog.settings == EngineSettings(max_parallel=None, max_depth=8, max_members=1_000_000, stop_grace=10.0)
+    assert (catalog.limits, dict(catalog.tenants)) == (None, {})
+    assert catalog.settings == EngineSettings(
+        max_parallel=None, max_depth=8, max_members=1_000_000, stop_grace=10.0, retry_share=0.2, hedge_share=0.1
+    )
 
 
 def test_the_decorator_adds_the_function_and_leaves_it_callable() -> None:
@@ -135,7 +140,7 @@ def test_a_name_that_is_taken_is_refused_at_once_and_nothing_is_added() -> None:
         catalog.add_provider("p")
     with pytest.raises(CatalogError, match="there is already an aggregation 'first'"):
         catalog.add_aggregation(catalog.aggregations["first"])
-    assert catalog.providers == {"p": 3}
+    assert catalog.providers == {"p": ProviderBounds(max_parallel=3)}
 
 
 def test_what_is_no_agent_and_members_that_are_one_text_are_refused_at_once() -> None:
@@ -152,7 +157,8 @@ MEMBERS_PROBLEMS: list[tuple[Any, str, str]] = [
     (Member("echo", timeout=-1), "members[0].timeout", "must be a finite number of seconds"),
     (Member("echo", replicas=0), "members[0].replicas", "must be 1 or more, not 0"),
     (Member("echo", replicas=1_000_001), "members[0].replicas", "must be 1000000 or less"),
-    (Member("echo", retry=RetryPolicy(max_attempts=2)), "members[0].retry", "is not supported"),
+    (Member("echo", retry=RetryPolicy(max_attempts=0)), "members[0].retry.max_attempts", "must be 1 or more, not 0"),
+    (Member("echo", idempotency=Idempotency(ttl=-1)), "members[0].idempotency.ttl", "must be a finite number of sec"),
     (Member("echo", input="x"), "members[0].input", "must be a payload"),  # type: ignore[arg-type]
     (Member("echo", variables={"a": 1}), "members[0].variables.a", "must be a payload"),  # type: ignore[dict-item]
     (Member("echo", weight=0), "members", "the weights sum to 0"),
@@ -186,9 +192,15 @@ def test_a_wrong_member_is_named_by_its_place(member: Member, key: str, message:
         (Group("g", ["echo"], timeout=math.inf), "timeout", "must be a finite number of seconds"),
         (Group("g", ["echo"], max_parallel=0), "max_parallel", "must be 1 or more"),
         (Group("g", ["echo"], max_parallel=1.5), "max_parallel", "must be a whole number"),  # type: ignore[arg-type]
-        (Group("g", ["echo"], retry=RetryPolicy(max_attempts=2)), "retry", "is not supported"),
-        (Group("g", ["echo"], hedge=HedgePolicy()), "hedge", "is not supported"),
-        (Group("g", ["echo"], limits=Limits(max_tokens=0)), "limits.max_tokens", "is not supported"),
+        (Group("g", ["echo"], retry=RetryPolicy(jitter=2)), "retry.jitter", "must be a number from 0 to 1"),
+        (Group("g", ["echo"], idempotency=Idempotency(key="k" * 257)), "idempotency.key", "has 257 characters"),
+        (Group("g", ["echo"], hedge=HedgePolicy()), "hedge", "would never make a second attempt: none of the group's"),
+        (Group("g", ["echo"], limits=Limits(max_tokens=-1)), "limits.max_tokens", "must be 0 or more"),
+        (
+            Group("g", ["echo"], limits=Limits(min_successes=2)),
+            "limits.min_successes",
+            "must be 1 or less, not 2: 1 mem",
+        ),
         (Group("g", ["echo"], limits=Limits(max_depth=-1)), "limits.max_depth", "must be 0 or more"),
         (
             Group("g", ["echo", "echo"], limits=Limits(max_members=1)),
@@ -220,7 +232,7 @@ def test_an_aggregation_that_raises_anything_at_all_is_a_mistake_of_the_group() 
 def test_settings_providers_and_agents_are_looked_at_too() -> None:
     catalog = Catalog(settings=EngineSettings(max_parallel=0, max_depth=-1, max_members=0, stop_grace=math.nan))
     catalog.add_provider("a b", 0)
-    catalog.agent(echo, timeout=math.inf, provider="locl", labels={"a": 1}, estimated_cost_nanos=-1)
+    catalog.agent(echo, timeout=math.inf, provider="locl", labels={"a": 1})
     assert [(table, key) for table, key, _ in problems(catalog)] == [
         ("engine", "max_parallel"),
         ("engine", "max_depth"),
@@ -229,7 +241,6 @@ def test_settings_providers_and_agents_are_looked_at_too() -> None:
         ("providers.a b", ""),
         ("providers.a b", "max_parallel"),
         ("agents.echo", "timeout"),
-        ("agents.echo", "estimated_cost_nanos"),
         ("agents.echo", "provider"),
         ("agents.echo", "labels"),
     ]

@@ -4,9 +4,21 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
+from motet._catalog_bounds import (
+    BreakerTable,
+    HedgeTable,
+    IdempotencyTable,
+    LimitsTable,
+    ProviderTable,
+    QuotaTable,
+    RateTable,
+    RetryTable,
+    TenantTable,
+)
 from motet._catalog_schema import (
     AGENT_TABLES,
     EngineTable,
@@ -14,9 +26,7 @@ from motet._catalog_schema import (
     MemberTable,
     NamedFunctionTable,
     OverrideTable,
-    ProviderTable,
     RuleTable,
-    Table,
 )
 from motet.agents.command import CommandAgent
 from motet.agents.function import FunctionAgent
@@ -26,6 +36,9 @@ from motet.catalog import Catalog, EngineSettings
 from motet.errors import CatalogError
 from motet.model.payload import Payload
 from motet.model.plan import Aggregation, Limits, Member, ReplicaOverride
+
+if TYPE_CHECKING:
+    from motet._catalog_values import Table
 
 AGENTS = '''
 from motet.agents.function import agent
@@ -273,15 +286,23 @@ def test_the_reference_page_has_every_key_and_its_example_loads(
     page = (Path(__file__).parents[2] / "docs" / "reference" / "catalog.md").read_text()
     tables: list[type[Table]] = [
         EngineTable,
+        LimitsTable,
         ProviderTable,
+        RateTable,
+        BreakerTable,
+        TenantTable,
+        QuotaTable,
         *AGENT_TABLES.values(),
         GroupTable,
         MemberTable,
         OverrideTable,
+        RetryTable,
+        HedgeTable,
+        IdempotencyTable,
         NamedFunctionTable,
         RuleTable,
     ]
-    keys = {key for table in tables for key in table.model_fields} - {"retry", "hedge"}
+    keys = {key for table in tables for key in table.model_fields}
     assert not {key for key in keys if f"`{key}`" not in page}
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("ECHO_TOKEN", "t")

@@ -5,6 +5,17 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from motet._catalog_bounds import (
+    BreakerTable,
+    HedgeTable,
+    IdempotencyTable,
+    LimitsTable,
+    ProviderTable,
+    QuotaTable,
+    RateTable,
+    RetryTable,
+    TenantTable,
+)
 from motet._catalog_file import load_tables
 from motet._catalog_schema import (
     AGENT_TABLES,
@@ -13,10 +24,9 @@ from motet._catalog_schema import (
     MemberTable,
     NamedFunctionTable,
     OverrideTable,
-    ProviderTable,
     RuleTable,
-    Table,
 )
+from motet._catalog_values import Table
 from motet.errors import CatalogError, CatalogProblem
 
 NAMES = [
@@ -77,6 +87,17 @@ def table_of(model: type[Table], **parts: Any) -> st.SearchStrategy[dict[str, An
     )
 
 
+BOUNDS: dict[str, type[Table]] = {
+    "rate": RateTable,
+    "breaker": BreakerTable,
+    "retry": RetryTable,
+    "hedge": HedgeTable,
+    "idempotency": IdempotencyTable,
+    "limits": LimitsTable,
+    "per_hour": QuotaTable,
+    "total": QuotaTable,
+}
+RIGHT.update({key: table_of(model) for key, model in BOUNDS.items()})
 NAME = st.sampled_from(["a", "b"])
 OVERRIDE = table_of(OverrideTable, replica=st.integers(0, 3))
 MEMBER = NAME | table_of(MemberTable, agent=NAME, overrides=st.lists(OVERRIDE, max_size=2))
@@ -91,6 +112,8 @@ TABLES = st.fixed_dictionaries(
     {},
     optional={
         "engine": table_of(EngineTable) | VALUES,
+        "limits": table_of(LimitsTable) | VALUES,
+        "tenants": st.dictionaries(NAME | st.text(max_size=3), table_of(TenantTable) | VALUES, max_size=2) | VALUES,
         "providers": st.dictionaries(NAME, table_of(ProviderTable) | VALUES, max_size=2) | VALUES,
         "functions": st.dictionaries(NAME, table_of(NamedFunctionTable) | VALUES, max_size=2) | VALUES,
         "aggregations": st.dictionaries(NAME | st.text(max_size=3), RULE | VALUES, max_size=3) | VALUES,

@@ -17,7 +17,6 @@ MEMBER = '[agents.ok]\nkind = "http"\nurl = "http://127.0.0.1/"\n[[groups.g.memb
 NOT_A_LENGTH = 'is not a length of time; give seconds, or text such as "500ms", "2s", "1m30s" or "1h"'
 SECONDS = "must be a finite number of seconds, 0 or more; leave it out to have no bound"
 NOT_DOLLARS = 'must be US dollars, 0 or more, as a number or as text such as "0.0021"'
-UNSUPPORTED = "is not supported by this version; remove it"
 
 
 def mistakes(folder: Path, text: str) -> list[tuple[str, str, str]]:
@@ -32,7 +31,7 @@ def mistakes(folder: Path, text: str) -> list[tuple[str, str, str]]:
     ("text", "table", "key", "message"),
     [
         ("[engin]", "", "engin", "is not a known key; did you mean 'engine'?"),
-        ("zzz = 1", "", "zzz", "is not a known key; known are agents, aggregations, engine, functions, groups, providers"),
+        ("zzz = 1", "", "zzz", "is not a known key; known are agents, aggregations, engine, functions, groups, limits, providers, tenants"),
         ("engine = 1", "engine", "", "must be a table"),
         ("[engine]\nmax_parallel = 0", "engine", "max_parallel", "must be 1 or more, not 0"),
         ('[engine]\nmax_members = "2"', "engine", "max_members", "must be a whole number"),
@@ -87,7 +86,7 @@ def mistakes(folder: Path, text: str) -> list[tuple[str, str, str]]:
         (HTTP + "connect_timeout = 0", "agents.a", "connect_timeout", "must be a number of seconds above 0"),
         (HTTP + "ok_statuses = [1.5]", "agents.a", "ok_statuses", 'must be a status such as 204, a class such as "2xx", or a list of them'),
         (FUNCTION + "memory_bytes = 1", "agents.a", "memory_bytes", "needs isolation='process': a thread cannot be bounded"),
-        (FUNCTION + "argv = []", "agents.a", "argv", "is not a known key; known are cpu_seconds, description, estimated_cost, function, isolation, kind, labels, max_parallel, memory_bytes, provider, replay_safe, stop_grace, timeout, version"),
+        (FUNCTION + "argv = []", "agents.a", "argv", "is not a known key; known are breaker, cpu_seconds, description, estimated_cost, estimated_tokens, function, isolation, kind, labels, max_parallel, memory_bytes, provider, rate, replay_safe, stop_grace, timeout, version, weight"),
         ('[agents.a]\nkind = "group"\ngroup = "x"', "agents.a", "group", "there is no group 'x'"),
         ('[agents."a b"]\nkind = "http"\nurl = "http://h/"', "agents.a b", "", "is not a name; use letters, digits, _ . : and -, at most 128, not starting with . : or -"),
         ("[groups.g]", "groups.g", "members", "is missing"),
@@ -108,13 +107,8 @@ def mistakes(folder: Path, text: str) -> list[tuple[str, str, str]]:
         (GROUP + 'aggregation = { name = "first", k = 1979-05-27 }', "groups.g", "aggregation.k", "a date has no JSON form; write it as text"),
         (GROUP + "metadata = { at = 1979-05-27 }", "groups.g", "metadata.at", "a date has no JSON form; write it as text"),
         (GROUP + "metadata = { at = inf }", "groups.g", "metadata.at", "inf is not a JSON number"),
-        (GROUP + "retry = { max_attempts = 2 }", "groups.g", "retry", UNSUPPORTED),
-        (GROUP + "hedge = {}", "groups.g", "hedge", UNSUPPORTED),
-        (GROUP + "limits = { max_calls = 2 }", "groups.g", "limits.max_calls", UNSUPPORTED),
-        (GROUP + 'limits = { on_breach = "DRAIN" }', "groups.g", "limits.on_breach", UNSUPPORTED),
         (GROUP + "limits = { max_members = 0 }", "groups.g", "limits.max_members", "must be 1 or more, not 0"),
         (GROUP + "limits = { max_dept = 0 }", "groups.g", "limits.max_dept", "is not a known key; did you mean 'max_depth'?"),
-        (MEMBER + "retry = 1", "groups.g", "members[0].retry", UNSUPPORTED),
         (MEMBER + "wieght = 1", "groups.g", "members[0].wieght", "is not a known key; did you mean 'weight'?"),
         (MEMBER + "weight = -1", "groups.g", "members[0].weight", "must be a finite number, 0 or more"),
         (MEMBER + "weight = 0", "groups.g", "members", "the weights sum to 0; give at least one member a weight above 0"),

@@ -1,5 +1,5 @@
-"""The process in which one function answers one call. Reads the request from stdin, writes reports and the answer to
-its first stdout; what the function prints goes to stderr. Ends, with its whole group, when its parent does."""
+"""The process in which one function answers one call. Reads the request from stdin, writes reports, what is spent and the
+answer to its first stdout; what the function prints goes to stderr. Ends, with its whole group, when its parent does."""
 
 import inspect
 import json
@@ -30,6 +30,7 @@ from motet.model.payload import Payload
 from motet.model.plan import Plan
 from motet.model.reason import AGENT_FAILED, OUTPUT_INVALID
 from motet.model.result import RunResult
+from motet.model.usage import Usage
 from motet.ports import Call
 
 _HEADER: Final = struct.Struct(">Q")
@@ -113,13 +114,19 @@ class _Channel:
 
 
 class _ChildCall(Call):
-    __slots__ = ("_end",)
+    __slots__ = ("_channel", "_end")
 
     def __init__(self, request: Mapping[str, Any], host: _Channel) -> None:
         variables = {name: Payload(*plain) for name, plain in request["variables"].items()}
         super().__init__(Payload(*request["input"]), host=host, variables=variables, **request["seat"])
+        self._channel = host
         self._end: float = time.monotonic() + request["time_left"]
         self.deadline = self._end
+
+    def spend(self, usage: Usage) -> None:
+        # Told at once: it counts also when this process is killed.
+        super().spend(usage)
+        self._channel.send(("spend", asdict(usage)))
 
     def time_left(self) -> float:
         return max(0.0, self._end - time.monotonic())

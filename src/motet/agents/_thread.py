@@ -63,6 +63,7 @@ class Threads:
         finally:
             if isinstance(handed, _ThreadCall):
                 handed.deliver()
+                call.spend(handed.spent)
                 call.stop_detail = call.stop_detail or handed.stop_detail
             work.over = True
 
@@ -140,7 +141,8 @@ class _Work:
 
 
 class _ThreadCall(Call):
-    """The call as a thread may use it: reports and groups are handed over to the loop's thread."""
+    """The call as a thread may use it: reports and groups are handed over to the loop's thread, what it has spent when the
+    loop no longer waits for it."""
 
     __slots__ = ("_clock", "_real", "_waiting", "_work")
 
@@ -156,6 +158,7 @@ class _ThreadCall(Call):
             attempt=call.attempt,
             depth=call.depth,
             deadline=call.deadline,
+            idempotency_key=call.idempotency_key,
         )
         self._real = call
         self._work = work

@@ -17,10 +17,12 @@ from typing import Any, Final, Literal, get_args
 import trio
 
 from motet.agents import _argv
+from motet.agents._card import checked, digest, place_of
 from motet.agents._processgroup import REAP_SECONDS, Capture, ProcessGroup
 from motet.errors import AgentError
 from motet.model.agent import AgentInfo, AgentKind, Reply
 from motet.model.payload import Payload
+from motet.model.rate import Breaker, Rate
 from motet.model.reason import INPUT_INVALID, OUTPUT_INVALID
 from motet.ports import Call
 
@@ -66,12 +68,14 @@ class CommandAgent:
     `argv[0]` is looked up at each call, in PATH of the program's environment and beside this Python, so tools of the same
     virtualenv are found. `{input}` (with `input="argument"`) and `{variable}` in later elements are replaced by text; a
     literal brace is written twice. Besides `inherit_env` and `env` the program sees MOTET_RUN_ID, MOTET_GROUP,
-    MOTET_MEMBER, MOTET_DEPTH and, when there is a deadline, MOTET_TIME_LEFT in seconds.
+    MOTET_MEMBER, MOTET_DEPTH, MOTET_IDEMPOTENCY_KEY when the call has one and, when there is a deadline, MOTET_TIME_LEFT
+    in seconds.
 
     When it is cancelled the group gets SIGTERM, `term_grace` seconds later SIGKILL. A process that leaves the group (its
     own `setsid`) is beyond reach. `parse`, a function of a CommandResult, runs in a thread, and what it returns becomes
-    the output instead of `output`'s reading of stdout. `term_grace` and `timeout` are in seconds. Raises ValueError,
-    which names the parameter, when one is wrong.
+    the output instead of `output`'s reading of stdout. `term_grace` and `timeout` are in seconds. What is not named here
+    goes on the card as it is: `AgentInfo` says what it means. Raises ValueError, which names the parameter, when one is
+    wrong.
     """
 
     def __init__(
@@ -92,10 +96,14 @@ class CommandAgent:
         max_parallel: int | None = None,
         provider: str = "",
         timeout: float | None = None,
-        replay_safe: bool = False,
+        replay_safe: bool | None = None,
         labels: Mapping[str, str] | None = None,
         version: str = "",
         estimated_cost_nanos: int | None = None,
+        estimated_tokens: int | None = None,
+        rate: Rate | None = None,
+        weight: float = 1.0,
+        breaker: Breaker | None = None,
     ) -> None:
         self._elements = _argv.parse(argv)
         self.argv = tuple(argv)
@@ -126,18 +134,37 @@ class CommandAgent:
             raise ValueError("cwd: must have no NUL character")
         self._term_grace = term_grace
         self._max_output_bytes = max_output_bytes
-        self.info = AgentInfo(
-            name=name,
-            kind=AgentKind.COMMAND,
-            description=description,
-            version=version,
-            max_parallel=max_parallel,
-            provider=provider,
-            timeout=timeout,
-            replay_safe=replay_safe,
-            labels=dict(labels or {}),
-            estimated_cost_nanos=estimated_cost_nanos,
+        self.info = checked(
+            AgentInfo(
+                name=name,
+                kind=AgentKind.COMMAND,
+                description=description,
+                version=version,
+                max_parallel=max_parallel,
+                provider=provider,
+                timeout=timeout,
+                replay_safe=replay_safe,
+                labels=dict(labels or {}),
+                estimated_cost_nanos=estimated_cost_nanos,
+                estimated_tokens=estimated_tokens,
+                rate=rate,
+                weight=weight,
+                breaker=breaker,
+            )
         )
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What its answers depend on, beside the input: a call that is made once is told from others by it."""
+        return {
+            "argv": self.argv,
+            "input": self._input,
+            "output": self._output,
+            "parse": place_of(self._parse) if self._parse is not None else "",
+            "ok_exit_codes": sorted(self._ok_exit_codes),
+            "env": digest(self._env),
+            "cwd": self._cwd or "",
+        }
 
     async def call(self, call: Call, /) -> Reply:
         env = self._environment(call)
@@ -181,6 +208,8 @@ class CommandAgent:
         env["MOTET_GROUP"] = call.group
         env["MOTET_MEMBER"] = call.member
         env["MOTET_DEPTH"] = str(call.depth)
+        if call.idempotency_key:
+            env["MOTET_IDEMPOTENCY_KEY"] = call.idempotency_key
         left = call.time_left()
         if math.isfinite(left):
             env["MOTET_TIME_LEFT"] = f"{left:.3f}"

@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Generic, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from motet.agents._binding import Binding, reply_of
+from motet.agents._card import checked, place_of
 from motet.agents._thread import Threads
 from motet.model.agent import AgentInfo, AgentKind, Reply
+from motet.model.rate import Breaker, Rate
 from motet.ports import Call
 
 P = ParamSpec("P")
@@ -39,6 +41,8 @@ class FunctionAgent(Generic[P, R]):
     level of a module; its `atexit` functions do not run.
 
     `max_parallel` None means 40 threads, as many processes as there are processors, or no bound for an async function.
+    What is not named here goes on the card as it is: `AgentInfo` says what it means. What the function tells with
+    `call.spend` counts also when it fails, is stopped or is killed; of a detached thread, what it had told by then.
     Raises ValueError for options that do not fit the function.
     """
 
@@ -52,10 +56,14 @@ class FunctionAgent(Generic[P, R]):
         max_parallel: int | None = None,
         provider: str = "",
         timeout: float | None = None,
-        replay_safe: bool = False,
+        replay_safe: bool | None = None,
         labels: Mapping[str, str] | None = None,
         version: str = "",
         estimated_cost_nanos: int | None = None,
+        estimated_tokens: int | None = None,
+        rate: Rate | None = None,
+        weight: float = 1.0,
+        breaker: Breaker | None = None,
         memory_bytes: int | None = None,
         cpu_seconds: float | None = None,
         stop_grace: float = 0.05,
@@ -74,6 +82,10 @@ class FunctionAgent(Generic[P, R]):
             "labels": labels,
             "version": version,
             "estimated_cost_nanos": estimated_cost_nanos,
+            "estimated_tokens": estimated_tokens,
+            "rate": rate,
+            "weight": weight,
+            "breaker": breaker,
             "memory_bytes": memory_bytes,
             "cpu_seconds": cpu_seconds,
             "stop_grace": stop_grace,
@@ -91,17 +103,23 @@ class FunctionAgent(Generic[P, R]):
         """The function itself."""
         self.binding = Binding(fn, name)
         self._name = name
-        self._info = AgentInfo(
-            name=name,
-            kind=AgentKind.FUNCTION,
-            description=_first_paragraph(fn) if description is None else description,
-            version=version,
-            max_parallel=max_parallel,
-            provider=provider,
-            timeout=timeout,
-            replay_safe=replay_safe,
-            labels=dict(labels or {}),
-            estimated_cost_nanos=estimated_cost_nanos,
+        self._info = checked(
+            AgentInfo(
+                name=name,
+                kind=AgentKind.FUNCTION,
+                description=_first_paragraph(fn) if description is None else description,
+                version=version,
+                max_parallel=max_parallel,
+                provider=provider,
+                timeout=timeout,
+                replay_safe=replay_safe,
+                labels=dict(labels or {}),
+                estimated_cost_nanos=estimated_cost_nanos,
+                estimated_tokens=estimated_tokens,
+                rate=rate,
+                weight=weight,
+                breaker=breaker,
+            )
         )
         self._threads: Threads | None = None
         self._elsewhere: Callable[[Call], Awaitable[Reply]] | None = None
@@ -129,6 +147,11 @@ class FunctionAgent(Generic[P, R]):
         return self._options
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """What its answers depend on, beside the input: a call that is made once is told from others by it."""
+        return {"function": place_of(self.fn)}
+
+    @property
     def detached(self) -> int:
         """Threads of this function that were cancelled and still run."""
         return self._threads.detached if self._threads is not None else 0
@@ -151,10 +174,14 @@ def agent(
     max_parallel: int | None = None,
     provider: str = "",
     timeout: float | None = None,
-    replay_safe: bool = False,
+    replay_safe: bool | None = None,
     labels: Mapping[str, str] | None = None,
     version: str = "",
     estimated_cost_nanos: int | None = None,
+    estimated_tokens: int | None = None,
+    rate: Rate | None = None,
+    weight: float = 1.0,
+    breaker: Breaker | None = None,
     memory_bytes: int | None = None,
     cpu_seconds: float | None = None,
     stop_grace: float = 0.05,

@@ -1,7 +1,9 @@
 """A group, or a whole plan, as an agent: one seat of a group that is itself run by the engine."""
 
 from collections.abc import Mapping
+from typing import Any
 
+from motet.agents._card import checked
 from motet.errors import AgentError
 from motet.model.agent import AgentInfo, AgentKind, Reply
 from motet.model.plan import Plan
@@ -29,19 +31,21 @@ class GroupAgent:
         timeout: float | None = None,
         labels: Mapping[str, str] | None = None,
         version: str = "",
-        replay_safe: bool = False,
+        replay_safe: bool | None = None,
         estimated_cost_nanos: int | None = None,
     ) -> None:
         self.target = target
-        self._info = AgentInfo(
-            name=name,
-            kind=AgentKind.GROUP,
-            description=description,
-            version=version,
-            timeout=timeout,
-            replay_safe=replay_safe,
-            labels=dict(labels or {}),
-            estimated_cost_nanos=estimated_cost_nanos,
+        self._info = checked(
+            AgentInfo(
+                name=name,
+                kind=AgentKind.GROUP,
+                description=description,
+                version=version,
+                timeout=timeout,
+                replay_safe=replay_safe,
+                labels=dict(labels or {}),
+                estimated_cost_nanos=estimated_cost_nanos,
+            )
         )
 
     def __repr__(self) -> str:
@@ -50,6 +54,11 @@ class GroupAgent:
     @property
     def info(self) -> AgentInfo:
         return self._info
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What its answers depend on, beside the input: a call that is made once is told from others by it."""
+        return {"target": self.target}
 
     async def call(self, call: Call, /) -> Reply:
         result = await call.run(self.target)

@@ -14,12 +14,14 @@ from urllib.parse import quote, urlencode
 
 import trio
 
+from motet.agents._card import checked, digest
 from motet.agents._http_checks import check_headers, check_method, check_statuses, check_url
 from motet.agents._http_pool import Pool
 from motet.agents._http_retry_after import retry_after_seconds
 from motet.errors import AgentError
 from motet.model.agent import AgentInfo, AgentKind, Reply
 from motet.model.payload import Payload
+from motet.model.rate import Breaker, Rate
 from motet.model.reason import INPUT_INVALID, OUTPUT_INVALID
 from motet.ports import Call
 
@@ -56,6 +58,8 @@ _ERROR_BODY_SECONDS: Final = 2.0
 _INLINE: Final = 256 * 1024
 """A response up to this size is decoded at once; a larger one in a thread."""
 _CLOSE_SECONDS: Final = 1.0
+_KEY_SAFE: Final = "!#$&'()*+,-./:;=?@[]^_`{|}~"
+"""A key goes out as it is; only what a header cannot carry, and the percent sign, is percent-encoded."""
 _MEDIA_TYPE: Final = re.compile(r"[!#$&^_.+0-9A-Za-z-]+/[!#$&^_.+0-9A-Za-z-]+(?:\s*;[\x20-\x7e]*)?")
 
 
@@ -66,11 +70,13 @@ class HttpAgent:
     `"query"` adds `input=...` to the URL. `method=None` means POST, with `send="query"` GET. `output="auto"` goes by the
     response's content type: JSON, text, else bytes. `ok_statuses` is a status or class (`"2xx"`), or several. Times are
     in seconds. Redirects are not followed and no cookie is kept. The request also carries `motet-run-id`,
-    `motet-member`, `motet-depth` and, when there is a deadline, `motet-time-left` in seconds.
+    `motet-member`, `motet-depth` and, when there is a deadline, `motet-time-left` in seconds; and `idempotency-key`, the
+    same for every attempt of one member, when the call has one and `headers` set no other.
 
     At most `max_parallel` connections (100 when None) are open; further calls wait in order. Proxies and passwords of
-    the environment (`HTTP_PROXY`, netrc) are ignored: the catalog alone says where the data of a call goes. Raises
-    ValueError, which names the parameter, when one is wrong.
+    the environment (`HTTP_PROXY`, netrc) are ignored: the catalog alone says where the data of a call goes. What is not
+    named here goes on the card as it is: `AgentInfo` says what it means. Raises ValueError, which names the parameter,
+    when one is wrong.
     """
 
     def __init__(
@@ -90,10 +96,14 @@ class HttpAgent:
         ok_statuses: str | int | Sequence[str | int] = "2xx",
         verify: "bool | ssl.SSLContext" = True,
         description: str = "",
-        replay_safe: bool = False,
+        replay_safe: bool | None = None,
         labels: Mapping[str, str] | None = None,
         version: str = "",
         estimated_cost_nanos: int | None = None,
+        estimated_tokens: int | None = None,
+        rate: Rate | None = None,
+        weight: float = 1.0,
+        breaker: Breaker | None = None,
     ) -> None:
         self._place = check_url(url)
         self._url = url
@@ -116,18 +126,36 @@ class HttpAgent:
         self._max_output_bytes = max_output_bytes
         tls = url.lower().startswith("https:")
         self._pool = Pool(max_parallel or DEFAULT_CONNECTIONS, verify=verify if tls else None)
-        self.info = AgentInfo(
-            name=name,
-            kind=AgentKind.HTTP,
-            description=description,
-            version=version,
-            max_parallel=max_parallel,
-            provider=provider,
-            timeout=timeout,
-            replay_safe=replay_safe,
-            labels=dict(labels or {}),
-            estimated_cost_nanos=estimated_cost_nanos,
+        self.info = checked(
+            AgentInfo(
+                name=name,
+                kind=AgentKind.HTTP,
+                description=description,
+                version=version,
+                max_parallel=max_parallel,
+                provider=provider,
+                timeout=timeout,
+                replay_safe=replay_safe,
+                labels=dict(labels or {}),
+                estimated_cost_nanos=estimated_cost_nanos,
+                estimated_tokens=estimated_tokens,
+                rate=rate,
+                weight=weight,
+                breaker=breaker,
+            )
         )
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What its answers depend on, beside the input: a call that is made once is told from others by it."""
+        return {
+            "url": digest({"url": self._url}),
+            "method": self._method,
+            "headers": digest(self._headers),
+            "send": self._send,
+            "output": self._output,
+            "ok_statuses": sorted(self._ok_statuses),
+        }
 
     async def call(self, call: Call, /) -> Reply:
         url, headers, content = self._request(call)
@@ -169,6 +197,8 @@ class HttpAgent:
         if not _MEDIA_TYPE.fullmatch(headers.get("content-type", "a/b")):
             message = f"http agent '{self.info.name}' cannot send the media type {headers['content-type']!r}"
             raise AgentError(message, reason=INPUT_INVALID)
+        if call.idempotency_key:
+            headers["idempotency-key"] = quote(call.idempotency_key, safe=_KEY_SAFE)
         headers.update(self._headers)
         headers["motet-run-id"] = quote(call.run_id, safe="/:")
         headers["motet-member"] = quote(call.member, safe="/:")

@@ -118,6 +118,7 @@ class Processes:
                 "session_id": call.session_id,
                 "attempt": call.attempt,
                 "depth": call.depth,
+                "idempotency_key": call.idempotency_key,
             },
             "time_left": left,
             "memory_bytes": self._memory_bytes,
@@ -168,7 +169,7 @@ async def _stop_hearing(child: Child, hearing: trio.CancelScope) -> None:
 
 
 async def _hear(child: Child, call: Call) -> tuple[Any, ...] | None:
-    """Pass reports on until the answer, which is returned; None when there is none."""
+    """Pass reports and spending on until the answer, which is returned; None when there is none."""
     buffer = bytearray()
     while header := await _take(child, buffer, _HEADER.size):
         (size,) = _HEADER.unpack(header)
@@ -176,9 +177,12 @@ async def _hear(child: Child, call: Call) -> tuple[Any, ...] | None:
         if not body:
             return None
         message: tuple[Any, ...] = _PlainUnpickler(io.BytesIO(body)).load()
-        if message[0] != "report":
+        if message[0] == "report":
+            call.report(Payload(*message[1]))
+        elif message[0] == "spend":
+            call.spend(Usage(**message[1]))
+        else:
             return message
-        call.report(Payload(*message[1]))
     return None
 
 

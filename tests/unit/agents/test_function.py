@@ -82,7 +82,7 @@ def test_options_of_the_decorator_are_on_the_card() -> None:
 
     info = fn.info
     assert (info.name, info.description, info.max_parallel, info.provider) == ("x.y", "d", 3, "p")
-    assert (info.timeout, info.labels, info.version, info.replay_safe) == (2, {"a": "b"}, "7", False)
+    assert (info.timeout, info.labels, info.version, info.replay_safe) == (2, {"a": "b"}, "7", None)
     assert FunctionAgent(fn.fn, name="x.y", **fn.options).info == info
 
 

@@ -130,6 +130,7 @@ def _services(engine: "Engine", gate: Gate, intake: Intake) -> list[Service]:
                 Method("CancelRun", "unary", r.CancelRunRequest, r.CancelRunResponse, run.cancel_run),
                 Method("WatchRun", "stream", r.WatchRunRequest, r.WatchRunResponse, run.watch_run),
                 Method("MapRun", "bidi", r.MapRunRequest, r.MapRunResponse, mapping.map_run),
+                Method("ListLimits", "unary", r.ListLimitsRequest, r.ListLimitsResponse, run.list_limits),
             ],
         ),
         Service(

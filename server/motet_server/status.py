@@ -17,13 +17,16 @@ from motet.errors import (
     CatalogError,
     Exhausted,
     InvalidRequest,
+    LeaseLost,
     MotetError,
     NotFound,
     RequestError,
     RequestIdReused,
     RunFailed,
+    StoreFailed,
     Unavailable,
 )
+from motet.model import reason
 from motet_server.rpc import RpcStatus
 from motet_server.wire import duration_to_pb, text_to_pb
 
@@ -48,12 +51,16 @@ CODES: Final[Mapping[type[MotetError], grpc.StatusCode]] = {
     CatalogError: grpc.StatusCode.FAILED_PRECONDITION,
     Exhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
+    StoreFailed: grpc.StatusCode.UNAVAILABLE,
+    LeaseLost: grpc.StatusCode.ABORTED,
     # These belong inside a run. One that gets here is a fault of this program, not of the caller.
     AgentError: grpc.StatusCode.INTERNAL,
     RunFailed: grpc.StatusCode.INTERNAL,
     MotetError: grpc.StatusCode.INTERNAL,
 }
 """The table. A subclass without a row of its own has its parent's."""
+BY_REASON: Final[Mapping[str, grpc.StatusCode]] = {reason.STORE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED}
+"""Reasons that have another status than their error: a store without room is a bound that is reached."""
 
 
 def to_status(error: Exception) -> RpcStatus:
@@ -62,7 +69,8 @@ def to_status(error: Exception) -> RpcStatus:
     if isinstance(cause, MotetError):
         code = next(CODES[kind] for kind in type(cause).__mro__ if kind in CODES)
         if code is not grpc.StatusCode.INTERNAL:
-            return _status(code, cause.message, cause.reason, _facts(cause), _extras(cause))
+            code = BY_REASON.get(cause.reason, code)
+            return _status(code, cause.message, cause.reason, _facts(cause), _extras(cause, code))
     error_id = secrets.token_hex(8)
     _log.error("error %s in an RPC", error_id, exc_info=error)
     return _status(grpc.StatusCode.INTERNAL, "internal error", "INTERNAL", {"error_id": error_id})
@@ -76,11 +84,11 @@ def _alone(error: Exception) -> Exception:
 
 
 def _status(
-    code: grpc.StatusCode, message: str, reason: str, facts: Mapping[str, Any], extras: Iterable[Message] = ()
+    code: grpc.StatusCode, message: str, word: str, facts: Mapping[str, Any], extras: Iterable[Message] = ()
 ) -> RpcStatus:
     sentence = _cut(message, MAX_SENTENCE)
     status = status_pb2.Status(code=code.value[0], message=sentence)
-    info = error_details_pb2.ErrorInfo(reason=_cut(reason), domain=DOMAIN)
+    info = error_details_pb2.ErrorInfo(reason=_cut(word), domain=DOMAIN)
     for key, value in facts.items():
         if info.ByteSize() < MAX_FACTS:
             info.metadata[_cut(key)] = _cut(value if isinstance(value, str) else json.dumps(value, default=str))
@@ -95,21 +103,29 @@ def _facts(error: MotetError) -> Mapping[str, Any]:
     return {"violations": len(error.violations)} if isinstance(error, InvalidRequest) else error.details
 
 
-def _extras(error: MotetError) -> Iterator[Message]:
+def _extras(error: MotetError, code: grpc.StatusCode) -> Iterator[Message]:
     if isinstance(error, InvalidRequest):
         bad = error_details_pb2.BadRequest()
         for violation in error.violations:
             if bad.ByteSize() < MAX_VIOLATIONS - 2 * MAX_TEXT:
                 bad.field_violations.add(field=_cut(violation.field), description=_cut(violation.message))
         yield bad
-    elif isinstance(error, Exhausted):
-        if error.retry_after is not None:
-            yield error_details_pb2.RetryInfo(retry_delay=duration_to_pb(max(0.0, error.retry_after)))
+        return
+    seconds = _retry_after(error)
+    if seconds is not None:
+        yield error_details_pb2.RetryInfo(retry_delay=duration_to_pb(max(0.0, seconds)))
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        subject = error.details.get("subject") or error.details.get("tenant") or error.reason
         quota = error_details_pb2.QuotaFailure()
-        quota.violations.add(
-            subject=_cut(str(error.details.get("subject", error.reason))), description=_cut(error.message)
-        )
+        quota.violations.add(subject=_cut(str(subject)), description=_cut(error.message))
         yield quota
+
+
+def _retry_after(error: MotetError) -> float | None:
+    """Seconds after which trying again may help; None when the error does not say."""
+    seconds = error.retry_after if isinstance(error, Exhausted) else None
+    told = error.details.get("retry_after_seconds") if seconds is None else seconds
+    return float(told) if isinstance(told, int | float) else None
 
 
 def _cut(text: str, most: int = MAX_TEXT) -> str:

@@ -25,6 +25,7 @@ than 100 levels, and a level of a plan has two."""
 _EXPRESSIONS: Final = frozenset({"expression", "decided"})
 """Options of aggregations that hold CEL."""
 _NAME: Final = "must be 1 to 128 letters, digits or _ . : -, and start with a letter, a digit or _"
+_TENANT: Final = "must be up to 128 letters, digits or _ . : @ -, and start with a letter, a digit or _"
 _SENTENCES: Final[Mapping[str, str]] = {
     "string.min_len": "must not be empty",
     "string.pattern": _NAME,
@@ -82,6 +83,8 @@ def _broken_rules(message: Message) -> Iterator[Violation]:
         violation = found.proto
         elements = list(violation.field.elements) if violation.field else []
         sentence = _SENTENCES.get(violation.rule_id, violation.message.removeprefix("map "))
+        if violation.rule_id == "string.pattern" and elements and elements[-1].field_name == "tenant":
+            sentence = _TENANT
         if violation.rule_id == "required":
             choices = _choices(message.DESCRIPTOR, [element.field_name for element in elements])
             if choices:

@@ -12,7 +12,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from motet.model.agent import AgentKind
-from motet.model.outcome import StopKind
+from motet.model.outcome import AttemptKind, StopKind
 from motet.model.payload import Payload, parse_json
 from motet.model.plan import OnBreach, OnFailure
 from motet.model.state import State
@@ -22,6 +22,8 @@ MAX_DURATION: Final = 315_576_000_000.0
 """Seconds: the most that google.protobuf.Duration holds, about 10,000 years. Longer ones are cut to it."""
 MAX_EXACT_INTEGER: Final = 2**53
 """A double holds every integer up to here."""
+MAX_INT32: Final = 2**31 - 1
+MAX_INT64: Final = 2**63 - 1
 MAX_STRUCT_DEPTH: Final = 16
 """Objects and lists in each other in a Struct that goes out. Readers refuse messages nested deeper than 100, a level
 of a Struct costs three, and the groups around it up to twenty: what lies deeper is sent as JSON-like text."""
@@ -39,6 +41,12 @@ STATES: Final[Mapping[State, run_pb2.State.ValueType]] = {
 STOP_KINDS: Final[Mapping[StopKind, run_pb2.StopReceipt.Kind.ValueType]] = {
     StopKind.STOPPED: run_pb2.StopReceipt.KIND_STOPPED,
     StopKind.DETACHED: run_pb2.StopReceipt.KIND_DETACHED,
+}
+ATTEMPT_KINDS: Final[Mapping[AttemptKind, run_pb2.Attempt.Kind.ValueType]] = {
+    AttemptKind.FIRST: run_pb2.Attempt.KIND_FIRST,
+    AttemptKind.RETRY: run_pb2.Attempt.KIND_RETRY,
+    AttemptKind.HEDGE: run_pb2.Attempt.KIND_HEDGE,
+    AttemptKind.RESUME: run_pb2.Attempt.KIND_RESUME,
 }
 ON_FAILURES: Final[Mapping[OnFailure | None, plan_pb2.OnFailure.ValueType]] = {
     None: plan_pb2.ON_FAILURE_UNSPECIFIED,
@@ -123,6 +131,16 @@ def duration_from_pb(message: Duration) -> float:
 def timeout_to_pb(seconds: float | None) -> Duration | None:
     """None and infinity, which mean no bound, leave the field unset; zero sets it."""
     return None if seconds is None or seconds == math.inf else duration_to_pb(seconds)
+
+
+def wait_to_pb(seconds: float | None) -> Duration | None:
+    """None leaves the field unset; infinity is sent as the longest duration, since unset means something shorter there."""
+    return None if seconds is None else duration_to_pb(seconds)
+
+
+def count_to_pb(count: int | None, most: int) -> int | None:
+    """The count in at most `most`, which no count reaches in practice; None leaves the field unset."""
+    return None if count is None else min(count, most)
 
 
 def timestamp_to_pb(moment: datetime) -> Timestamp:

@@ -6,6 +6,7 @@ from motet.model.plan import (
     Aggregation,
     Group,
     HedgePolicy,
+    Idempotency,
     Limits,
     Member,
     Parallel,
@@ -25,6 +26,7 @@ MAX_PAGE_SIZE = 1000
 
 _RETRY = RetryPolicy()
 _HEDGE = HedgePolicy()
+_IDEMPOTENCY = Idempotency()
 
 
 def run_request_from_pb(message: run_service_pb2.RunRequest, *, depth: int = 0) -> RunRequest:
@@ -34,6 +36,7 @@ def run_request_from_pb(message: run_service_pb2.RunRequest, *, depth: int = 0) 
         input=wire.payload_from_pb(message.input) if message.HasField("input") else EMPTY,
         request_id=message.request_id,
         session_id=message.session_id,
+        tenant=message.tenant,
         variables=wire.payloads_from_pb(message.variables),
         limits=limits_from_pb(message.limits) if message.HasField("limits") else None,
         timeout=wire.duration_from_pb(message.timeout) if message.HasField("timeout") else None,
@@ -48,6 +51,7 @@ def run_request_to_pb(request: RunRequest) -> run_service_pb2.RunRequest:
         input=wire.payload_to_pb(request.input),
         request_id=wire.text_to_pb(request.request_id),
         session_id=wire.text_to_pb(request.session_id),
+        tenant=wire.text_to_pb(request.tenant),
         variables=wire.payloads_to_pb(request.variables),
         limits=_limits_to_pb(request.limits),
         timeout=wire.timeout_to_pb(request.timeout),
@@ -113,6 +117,7 @@ def group_from_pb(message: plan_pb2.Group, node_timeout: float | None = None) ->
         limits=limits_from_pb(message.limits) if message.HasField("limits") else None,
         retry=_retry_from_pb(message.retry) if message.HasField("retry") else None,
         hedge=_hedge_from_pb(message.hedge) if message.HasField("hedge") else None,
+        idempotency=_idempotency_from_pb(message.idempotency) if message.HasField("idempotency") else None,
         metadata=wire.struct_from_pb(message.metadata),
         preserve_session=message.preserve_session,
     )
@@ -134,6 +139,7 @@ def group_to_pb(group: Group) -> plan_pb2.Group:
         limits=_limits_to_pb(group.limits),
         retry=_retry_to_pb(group.retry),
         hedge=_hedge_to_pb(group.hedge),
+        idempotency=_idempotency_to_pb(group.idempotency),
         metadata=wire.struct_to_pb(group.metadata),
         preserve_session=group.preserve_session,
     )
@@ -150,6 +156,7 @@ def _member_from_pb(message: plan_pb2.Member) -> Member:
         replicas=message.replicas or None,
         overrides=tuple(map(_override_from_pb, message.overrides)),
         retry=_retry_from_pb(message.retry) if message.HasField("retry") else None,
+        idempotency=_idempotency_from_pb(message.idempotency) if message.HasField("idempotency") else None,
     )
 
 
@@ -164,6 +171,7 @@ def _member_to_pb(member: Member) -> plan_pb2.Member:
         replicas=member.replicas or 0,
         overrides=map(_override_to_pb, member.overrides),
         retry=_retry_to_pb(member.retry),
+        idempotency=_idempotency_to_pb(member.idempotency),
     )
 
 
@@ -200,12 +208,14 @@ def limits_from_pb(message: plan_pb2.Limits) -> Limits:
         max_cost_nanos=message.max_cost_nanos if message.HasField("max_cost_nanos") else None,
         max_tokens=message.max_tokens if message.HasField("max_tokens") else None,
         max_calls=message.max_calls if message.HasField("max_calls") else None,
+        max_duration=wire.duration_from_pb(message.max_duration) if message.HasField("max_duration") else None,
         max_failure_rate=message.max_failure_rate if message.HasField("max_failure_rate") else None,
         min_samples=message.min_samples if message.HasField("min_samples") else None,
         min_successes=message.min_successes if message.HasField("min_successes") else None,
         max_members=message.max_members if message.HasField("max_members") else None,
         max_depth=message.max_depth if message.HasField("max_depth") else None,
         on_breach=wire.ON_BREACHES_FROM_PB[message.on_breach],
+        skip_infeasible=message.skip_infeasible if message.HasField("skip_infeasible") else None,
     )
 
 
@@ -213,15 +223,17 @@ def _limits_to_pb(limits: Limits | None) -> plan_pb2.Limits | None:
     if limits is None:
         return None
     return plan_pb2.Limits(
-        max_cost_nanos=limits.max_cost_nanos,
-        max_tokens=limits.max_tokens,
-        max_calls=limits.max_calls,
+        max_cost_nanos=wire.count_to_pb(limits.max_cost_nanos, wire.MAX_INT64),
+        max_tokens=wire.count_to_pb(limits.max_tokens, wire.MAX_INT64),
+        max_calls=wire.count_to_pb(limits.max_calls, wire.MAX_INT64),
+        max_duration=wire.timeout_to_pb(limits.max_duration),
         max_failure_rate=limits.max_failure_rate,
-        min_samples=limits.min_samples,
-        min_successes=limits.min_successes,
-        max_members=limits.max_members,
-        max_depth=limits.max_depth,
+        min_samples=wire.count_to_pb(limits.min_samples, wire.MAX_INT32),
+        min_successes=wire.count_to_pb(limits.min_successes, wire.MAX_INT32),
+        max_members=wire.count_to_pb(limits.max_members, wire.MAX_INT32),
+        max_depth=wire.count_to_pb(limits.max_depth, wire.MAX_INT32),
         on_breach=wire.ON_BREACHES[limits.on_breach],
+        skip_infeasible=limits.skip_infeasible,
     )
 
 
@@ -242,8 +254,8 @@ def _retry_to_pb(retry: RetryPolicy | None) -> plan_pb2.RetryPolicy | None:
         return None
     return plan_pb2.RetryPolicy(
         max_attempts=retry.max_attempts,
-        initial_backoff=wire.timeout_to_pb(retry.initial_backoff),
-        max_backoff=wire.duration_to_pb(retry.max_backoff),
+        initial_backoff=wire.wait_to_pb(retry.initial_backoff),
+        max_backoff=wire.wait_to_pb(retry.max_backoff),
         backoff_multiplier=retry.backoff_multiplier,
         jitter=retry.jitter,
         reasons=map(wire.text_to_pb, retry.reasons),
@@ -260,4 +272,16 @@ def _hedge_from_pb(message: plan_pb2.HedgePolicy) -> HedgePolicy:
 def _hedge_to_pb(hedge: HedgePolicy | None) -> plan_pb2.HedgePolicy | None:
     if hedge is None:
         return None
-    return plan_pb2.HedgePolicy(delay=wire.timeout_to_pb(hedge.delay), max_attempts=hedge.max_attempts)
+    return plan_pb2.HedgePolicy(delay=wire.wait_to_pb(hedge.delay), max_attempts=hedge.max_attempts)
+
+
+def _idempotency_from_pb(message: plan_pb2.IdempotencyPolicy) -> Idempotency:
+    return Idempotency(
+        key=message.key, ttl=wire.duration_from_pb(message.ttl) if message.HasField("ttl") else _IDEMPOTENCY.ttl
+    )
+
+
+def _idempotency_to_pb(idempotency: Idempotency | None) -> plan_pb2.IdempotencyPolicy | None:
+    if idempotency is None:
+        return None
+    return plan_pb2.IdempotencyPolicy(key=wire.text_to_pb(idempotency.key), ttl=wire.wait_to_pb(idempotency.ttl))

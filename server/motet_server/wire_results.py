@@ -7,6 +7,8 @@ from typing import Any, Final
 from motet.model import usage as usage_model
 from motet.model.agent import AgentInfo
 from motet.model.event import (
+    AttemptEnded,
+    AttemptStarted,
     Event,
     GroupEnded,
     GroupStarted,
@@ -16,18 +18,17 @@ from motet.model.event import (
     RunEnded,
     RunStarted,
 )
-from motet.model.outcome import Failure, Outcome, StopReceipt
+from motet.model.limit_use import LimitUse
+from motet.model.outcome import Attempt, Failure, Outcome, StopReceipt
 from motet.model.plan import Group
+from motet.model.rate import Breaker, Rate
 from motet.model.result import GroupResult, RunResult, Saved, Stats
 from motet.model.run import RunRecord
 from motet.model.usage import Usage
 from motet.ports import AggregatorType
-from motet_proto.v1 import catalog_service_pb2, run_pb2
+from motet_proto.v1 import catalog_service_pb2, run_pb2, run_service_pb2
 from motet_server import wire
 from motet_server.wire_requests import group_to_pb
-
-MAX_INT32: Final = 2**31 - 1
-MAX_INT64: Final = 2**63 - 1
 
 
 def failure_to_pb(failure: Failure | None) -> run_pb2.Failure | None:
@@ -84,6 +85,20 @@ def outcome_to_pb(outcome: Outcome) -> run_pb2.Outcome:
         stop=_receipt_to_pb(outcome.stop),
         metadata=wire.struct_to_pb(outcome.metadata),
         nested=map(group_result_to_pb, outcome.nested),
+        attempt_log=map(attempt_to_pb, outcome.attempt_log),
+    )
+
+
+def attempt_to_pb(attempt: Attempt) -> run_pb2.Attempt:
+    return run_pb2.Attempt(
+        number=attempt.number,
+        kind=wire.ATTEMPT_KINDS[attempt.kind],
+        state=wire.STATES[attempt.state],
+        failure=failure_to_pb(attempt.failure),
+        started=wire.duration_to_pb(attempt.started),
+        ran=wire.duration_to_pb(attempt.ran),
+        usage=usage_to_pb(attempt.usage),
+        stop=_receipt_to_pb(attempt.stop),
     )
 
 
@@ -127,6 +142,7 @@ def run_to_pb(record: RunRecord) -> run_pb2.Run:
         labels=wire.texts_to_pb(record.labels),
         request_id=wire.text_to_pb(record.request_id),
         session_id=wire.text_to_pb(record.session_id),
+        tenant=wire.text_to_pb(record.tenant),
         started_at=wire.timestamp_to_pb(record.started_at),
         ended_at=None if record.ended_at is None else wire.timestamp_to_pb(record.ended_at),
         last_sequence=record.last_sequence,
@@ -150,7 +166,7 @@ def _saved_to_pb(saved: Saved) -> run_pb2.Saved:
     return run_pb2.Saved(
         members=saved.members,
         calls=saved.calls,
-        cost_nanos=min(saved.cost_nanos, MAX_INT64),
+        cost_nanos=min(saved.cost_nanos, wire.MAX_INT64),
         unpriced_calls=saved.unpriced_calls,
     )
 
@@ -180,13 +196,25 @@ def _group_started(message: run_pb2.Event, detail: GroupStarted) -> None:
     seats = (
         run_pb2.Seat(member=wire.text_to_pb(member), agent=wire.text_to_pb(agent)) for member, agent in detail.seats
     )
-    message.group_started.CopyFrom(run_pb2.GroupStarted(members=detail.members, seats=seats))
+    message.group_started.CopyFrom(
+        run_pb2.GroupStarted(members=detail.members, seats=seats, fingerprint=wire.text_to_pb(detail.fingerprint))
+    )
 
 
 def _member_started(message: run_pb2.Event, detail: MemberStarted) -> None:
     queued = wire.duration_to_pb(detail.queued)
     started = run_pb2.MemberStarted(agent=wire.text_to_pb(detail.agent), queued=queued, attempt=detail.attempt)
     message.member_started.CopyFrom(started)
+
+
+def _attempt_started(message: run_pb2.Event, detail: AttemptStarted) -> None:
+    message.attempt_started.CopyFrom(run_pb2.AttemptStarted(number=detail.number, kind=wire.ATTEMPT_KINDS[detail.kind]))
+
+
+def _attempt_ended(message: run_pb2.Event, detail: AttemptEnded) -> None:
+    message.attempt_ended.CopyFrom(
+        run_pb2.AttemptEnded(attempt=attempt_to_pb(detail.attempt), retry_in=wire.wait_to_pb(detail.retry_in))
+    )
 
 
 def _member_progress(message: run_pb2.Event, detail: MemberProgress) -> None:
@@ -216,6 +244,8 @@ DETAILS: Final[Mapping[type, Callable[[run_pb2.Event, Any], None]]] = {
     RunStarted: _run_started,
     GroupStarted: _group_started,
     MemberStarted: _member_started,
+    AttemptStarted: _attempt_started,
+    AttemptEnded: _attempt_ended,
     MemberProgress: _member_progress,
     MemberEnded: _member_ended,
     GroupEnded: _group_ended,
@@ -231,12 +261,34 @@ def agent_to_pb(info: AgentInfo) -> catalog_service_pb2.Agent:
         description=wire.text_to_pb(info.description),
         version=wire.text_to_pb(info.version),
         input_schema=wire.text_to_pb(info.input_schema),
-        max_parallel=min(info.max_parallel or 0, MAX_INT32),
+        max_parallel=min(info.max_parallel or 0, wire.MAX_INT32),
         provider=wire.text_to_pb(info.provider),
         timeout=wire.timeout_to_pb(info.timeout),
         replay_safe=info.replay_safe,
         labels=wire.texts_to_pb(info.labels),
-        estimated_cost_nanos=info.estimated_cost_nanos,
+        estimated_cost_nanos=wire.count_to_pb(info.estimated_cost_nanos, wire.MAX_INT64),
+        estimated_tokens=wire.count_to_pb(info.estimated_tokens, wire.MAX_INT64),
+        rate=None if info.rate is None else _rate_to_pb(info.rate),
+        weight=info.weight,
+        breaker=None if info.breaker is None else _breaker_to_pb(info.breaker),
+    )
+
+
+def _rate_to_pb(rate: Rate) -> catalog_service_pb2.Rate:
+    return catalog_service_pb2.Rate(
+        calls_per_second=rate.calls_per_second,
+        calls_per_minute=rate.calls_per_minute,
+        tokens_per_second=rate.tokens_per_second,
+        tokens_per_minute=rate.tokens_per_minute,
+        burst=rate.burst,
+    )
+
+
+def _breaker_to_pb(breaker: Breaker) -> catalog_service_pb2.Breaker:
+    return catalog_service_pb2.Breaker(
+        failures=min(breaker.failures, wire.MAX_INT32),
+        cooldown=wire.wait_to_pb(breaker.cooldown),
+        probes=min(breaker.probes, wire.MAX_INT32),
     )
 
 
@@ -251,4 +303,18 @@ def aggregation_to_pb(rule: AggregatorType) -> catalog_service_pb2.AggregationIn
         description=wire.text_to_pb(rule.description),
         options_schema=json.dumps(schema, separators=(",", ":"), default=dict) if schema else "",
         decides_early=rule.decides_early,
+    )
+
+
+def limit_use_to_pb(use: LimitUse) -> run_service_pb2.LimitUse:
+    return run_service_pb2.LimitUse(
+        guard=wire.text_to_pb(use.guard),
+        scope=wire.text_to_pb(use.scope),
+        name=wire.text_to_pb(use.name),
+        what=wire.text_to_pb(use.what),
+        limit=use.limit,
+        used=use.used,
+        reserved=use.reserved,
+        window=wire.timeout_to_pb(use.window),
+        state=wire.text_to_pb(use.state),
     )

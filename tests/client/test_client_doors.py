@@ -34,7 +34,13 @@ def test_a_run_sends_what_was_given_and_returns_a_typed_result(door: Any, script
 
     async def scenario(client: Any) -> None:
         result = await client.run(
-            Group("review", ["ruff", "mypy"]), {"path": "src"}, variables={"n": 3}, session_id="s", labels={"a": "b"}
+            Group("review", ["ruff", "mypy"]),
+            {"path": "src"},
+            variables={"n": 3},
+            session_id="s",
+            tenant="acme",
+            limits=motet_client.Limits(max_calls=0, max_duration=1.5),
+            labels={"a": "b"},
         )
         assert result.state is State.SUCCEEDED
         assert result.unwrap() == "hello"
@@ -45,6 +51,11 @@ def test_a_run_sends_what_was_given_and_returns_a_typed_result(door: Any, script
     assert request.input.json == '{"path":"src"}'
     assert request.variables["n"].json == "3"
     assert (request.session_id, dict(request.labels), request.HasField("timeout")) == ("s", {"a": "b"}, False)
+    assert (request.tenant, request.limits.HasField("max_calls"), request.limits.max_duration.nanos) == (
+        "acme",
+        True,
+        500_000_000,
+    )
     assert script.metadata["x-tenant"] == "t"
     assert script.time_left is None or script.time_left > 10**6
 
@@ -259,6 +270,50 @@ def test_the_catalog_comes_as_typed_cards(door: Any, script: Any) -> None:
         assert [info.name for info in await client.groups()] == ["review"]
         assert (await client.group("review")).group.members == (motet_client.Member("ruff"),)
         assert await client.aggregations() == [motet_client.AggregationInfo(name="first", decides_early=True)]
+
+    door.play(scenario)
+
+
+def test_limits_in_use_come_as_rows_with_how_many_wait(door: Any, script: Any) -> None:
+    rows = [
+        pb.LimitUse(guard="capacity", scope="engine", what="running", limit=4, used=3),
+        pb.LimitUse(guard="quota", scope="tenant", name="acme", what="calls", used=7, window=Duration(seconds=3600)),
+    ]
+
+    def handler(_request: Any, context: Any) -> Any:
+        if len(script.seen["ListLimits"]) < 2:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "starting")
+        return pb.ListLimitsResponse(uses=rows, waiting=5)
+
+    script.on["ListLimits"] = handler
+
+    async def scenario(client: Any) -> None:
+        found = await client.limits("acme")
+        assert found.waiting == 5
+        assert found.uses == (
+            motet_client.LimitUse(guard="capacity", scope="engine", what="running", limit=4.0, used=3.0),
+            motet_client.LimitUse(guard="quota", scope="tenant", name="acme", what="calls", used=7.0, window=3600.0),
+        )
+        await client.limits()
+
+    door.play(scenario)
+    assert [request.tenant for request in script.seen["ListLimits"]] == ["acme", "acme", ""]
+
+
+def test_a_quota_that_is_used_up_says_whose_and_when_to_come_back(door: Any, script: Any) -> None:
+    script.on["Run"] = lambda _request, context: abort(
+        context,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        google.ErrorInfo(reason="QUOTA_EXCEEDED", domain="motet.dev", metadata={"tenant": "acme"}),
+        google.QuotaFailure(violations=[google.QuotaFailure.Violation(subject="acme", description="used up")]),
+        google.RetryInfo(retry_delay=Duration(seconds=90)),
+    )
+
+    async def scenario(client: Any) -> None:
+        with pytest.raises(motet_client.ResourceExhausted) as caught:
+            await client.run("g", tenant="acme")
+        assert (caught.value.reason, caught.value.retry_after) == ("QUOTA_EXCEEDED", 90.0)
+        assert caught.value.violations == (motet_client.Violation("acme", "used up"),)
 
     door.play(scenario)
 

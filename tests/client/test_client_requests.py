@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import motet_client
-from motet_client import Group, InvalidArgument, Limits, MapInput, Member
+from motet_client import Group, Idempotency, InvalidArgument, Limits, MapInput, Member
 from motet_client._requests import Settings, make_metadata, make_run, map_input, map_open
 
 
@@ -55,6 +55,9 @@ def test_the_default_timeout_bounds_calls_that_are_not_runs() -> None:
         ("labels", {"labels": {"a": 1}}),
         ("limits", {"limits": Limits(max_calls=2**70)}),
         ("session_id", {"session_id": 5}),
+        ("tenant", {"tenant": 5}),
+        ("limits", {"limits": Limits(max_duration=math.nan)}),
+        ("plan", {"target": Group("g", ["a"], idempotency=Idempotency(ttl=math.nan))}),
         ("plan", {"target": {"name": "g"}}),
         ("plan", {"target": Group("g", [Member("a", timeout=math.nan)])}),
     ],

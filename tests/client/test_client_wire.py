@@ -14,14 +14,25 @@ from hypothesis import strategies as st
 
 import motet.model.agent
 import motet.model.event
+import motet.model.limit_use
 import motet.model.outcome
 import motet.model.payload
 import motet.model.plan
+import motet.model.rate
 import motet.model.result
 import motet.model.usage
 import motet_client as client
 from motet_client._wire_plan import ON_BREACH, ON_FAILURE, from_group, to_group, to_plan
-from motet_client._wire_results import AGENT_KINDS, STATES, STOP_KINDS, from_agent, from_event, from_result
+from motet_client._wire_results import (
+    AGENT_KINDS,
+    ATTEMPT_KINDS,
+    STATES,
+    STOP_KINDS,
+    from_agent,
+    from_event,
+    from_result,
+    from_run,
+)
 from motet_client._wire_values import from_duration, from_payload, from_struct, to_duration, to_payload, to_struct
 from motet_proto.v1 import catalog_service_pb2, plan_pb2, run_pb2
 
@@ -30,9 +41,11 @@ MODEL = {
     for module in (
         motet.model.agent,
         motet.model.event,
+        motet.model.limit_use,
         motet.model.outcome,
         motet.model.payload,
         motet.model.plan,
+        motet.model.rate,
         motet.model.result,
         motet.model.usage,
     )
@@ -58,9 +71,9 @@ def test_a_noun_has_the_fields_and_defaults_of_the_engine_s_own(name: str) -> No
 
 
 def test_every_noun_of_a_result_is_compared() -> None:
-    assert {"Group", "Member", "RunResult", "GroupResult", "Outcome", "Event", "RunEnded", "Usage", "Saved"} <= set(
-        MODEL
-    )
+    assert {"Group", "Member", "Limits", "RetryPolicy", "HedgePolicy", "Idempotency"} <= set(MODEL)
+    assert {"RunResult", "GroupResult", "Outcome", "Attempt", "Usage", "Saved", "LimitUse"} <= set(MODEL)
+    assert {"Event", "RunEnded", "AttemptStarted", "AttemptEnded", "AgentInfo", "Rate", "Breaker"} <= set(MODEL)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +81,7 @@ def test_every_noun_of_a_result_is_compared() -> None:
     [
         (run_pb2.State, STATES),
         (run_pb2.StopReceipt.Kind, STOP_KINDS),
+        (run_pb2.Attempt.Kind, ATTEMPT_KINDS),
         (plan_pb2.OnFailure, ON_FAILURE),
         (plan_pb2.OnBreach, ON_BREACH),
         (catalog_service_pb2.AgentKind, AGENT_KINDS),
@@ -150,14 +164,23 @@ FULL = client.Group(
             replicas=3,
             overrides=(client.ReplicaOverride(replica=2, weight=0.5, timeout=0.25),),
             retry=client.RetryPolicy(max_attempts=3, initial_backoff=0.0, jitter=0.0, reasons=("X",)),
+            idempotency=client.Idempotency(key="k", ttl=0.0),
         ),
     ),
     client.Aggregation("vote", {"field": "x", "ties": ["a", None]}, early_stop=False),
     timeout=0.0,
     max_parallel=2,
-    limits=client.Limits(max_calls=0, max_failure_rate=0.0, max_depth=0, on_breach=client.OnBreach.CANCEL),
+    limits=client.Limits(
+        max_calls=0,
+        max_duration=0.0,
+        max_failure_rate=0.0,
+        max_depth=0,
+        on_breach=client.OnBreach.CANCEL,
+        skip_infeasible=False,
+    ),
     retry=client.RetryPolicy(),
     hedge=client.HedgePolicy(delay=0.0, max_attempts=3),
+    idempotency=client.Idempotency(),
     metadata={"team": "x", "n": [1, 2.5]},
     preserve_session=True,
 )
@@ -166,6 +189,26 @@ FULL = client.Group(
 @pytest.mark.parametrize("group", [FULL, client.Group("g", (client.Member("a"),))])
 def test_a_group_comes_back_equal_with_every_zero_kept(group: client.Group) -> None:
     assert from_group(to_group(group)) == group
+
+
+def test_unset_and_zero_fields_of_policies_get_the_documented_defaults() -> None:
+    message = plan_pb2.Group(name="g", members=[plan_pb2.Member(agent="a")])
+    for policy in (message.retry, message.hedge, message.idempotency, message.limits):
+        policy.SetInParent()
+    group = from_group(message)
+    assert (group.retry, group.hedge) == (client.RetryPolicy(), client.HedgePolicy())
+    assert (group.idempotency, group.limits) == (client.Idempotency(key="", ttl=3600.0), client.Limits())
+
+
+def test_an_endless_wait_is_sent_as_the_longest_where_unset_means_a_shorter_one() -> None:
+    group = client.Group(
+        "g", ["a"], hedge=client.HedgePolicy(delay=math.inf), idempotency=client.Idempotency(ttl=math.inf)
+    )
+    message = to_group(group)
+    assert message.hedge.delay.seconds == message.idempotency.ttl.seconds == 315_576_000_000
+    assert not to_group(client.Group("g", ["a"], limits=client.Limits(max_duration=math.inf))).limits.HasField(
+        "max_duration"
+    )
 
 
 def test_names_stand_for_members_and_rules() -> None:
@@ -200,6 +243,14 @@ def stopped() -> run_pb2.Outcome:
     outcome.stop.kind, outcome.stop.detail = run_pb2.StopReceipt.KIND_DETACHED, "thread m"
     outcome.stop.took.FromMilliseconds(250)
     outcome.usage.calls = 4
+    first = outcome.attempt_log.add(number=1, kind=run_pb2.Attempt.KIND_FIRST, state=run_pb2.STATE_FAILED)
+    first.failure.reason, first.failure.message = "HTTP_STATUS", "busy"
+    first.ran.FromMilliseconds(500)
+    second = outcome.attempt_log.add(number=2, kind=run_pb2.Attempt.KIND_RETRY, state=run_pb2.STATE_TIMED_OUT)
+    second.failure.CopyFrom(outcome.failure)
+    second.stop.CopyFrom(outcome.stop)
+    second.started.FromMilliseconds(600)
+    second.usage.calls = 1
     return outcome
 
 
@@ -230,6 +281,24 @@ def test_a_result_comes_whole() -> None:
     assert (asked.name, asked.parent, asked.asked, asked.saved) == ("tiebreaker", "g/@", (), None)
     assert outcome.stop == client.StopReceipt(client.StopKind.DETACHED, 0.25, "thread m")
     assert outcome.failure == client.Failure("DEADLINE_EXCEEDED", "too slow", {"after": 3})
+    assert outcome.attempt_log == (
+        client.Attempt(
+            number=1,
+            kind=client.AttemptKind.FIRST,
+            state=client.State.FAILED,
+            failure=client.Failure("HTTP_STATUS", "busy"),
+            ran=0.5,
+        ),
+        client.Attempt(
+            number=2,
+            kind=client.AttemptKind.RETRY,
+            state=client.State.TIMED_OUT,
+            failure=outcome.failure,
+            started=0.6,
+            usage=client.Usage(calls=1),
+            stop=outcome.stop,
+        ),
+    )
     assert (outcome.usage.calls, outcome.nested[0].parent, outcome.succeeded) == (4, "top/m", False)
     with pytest.raises(client.RunFailed) as caught:
         result.unwrap()
@@ -242,6 +311,29 @@ def test_a_result_comes_whole() -> None:
 def test_an_agent_that_is_free_is_told_from_one_whose_cost_is_not_known(nanos: int | None) -> None:
     agent = catalog_service_pb2.Agent(name="a", kind=catalog_service_pb2.AGENT_KIND_HTTP, estimated_cost_nanos=nanos)
     assert from_agent(agent).estimated_cost_nanos == nanos
+
+
+@pytest.mark.parametrize("said", [None, True, False])
+def test_whether_a_call_may_be_made_twice_is_known_only_when_it_was_said(said: bool | None) -> None:
+    agent = catalog_service_pb2.Agent(name="a", kind=catalog_service_pb2.AGENT_KIND_HTTP, replay_safe=said)
+    assert from_agent(agent).replay_safe is said
+
+
+def test_an_agent_comes_with_its_bounds_and_what_it_expects_to_use() -> None:
+    agent = catalog_service_pb2.Agent(name="a", estimated_tokens=0, weight=4.0)
+    agent.rate.calls_per_second, agent.rate.tokens_per_minute = 2.5, 0.0
+    agent.breaker.failures, agent.breaker.probes = 3, 2
+    agent.breaker.cooldown.FromMilliseconds(1500)
+    card = from_agent(agent)
+    assert (card.estimated_tokens, card.weight) == (0, 4.0)
+    assert card.rate == client.Rate(calls_per_second=2.5, tokens_per_minute=0.0)
+    assert card.breaker == client.Breaker(failures=3, cooldown=1.5, probes=2)
+    plain = from_agent(catalog_service_pb2.Agent(name="a"))
+    assert (plain.estimated_tokens, plain.weight, plain.rate, plain.breaker) == (None, 1.0, None, None)
+
+
+def test_a_run_tells_on_whose_account_it_is() -> None:
+    assert from_run(run_pb2.Run(run_id="r", state=run_pb2.STATE_RUNNING, tenant="acme")).tenant == "acme"
 
 
 def test_a_state_that_this_client_does_not_know_is_an_error_that_says_so() -> None:
@@ -258,9 +350,30 @@ def test_every_kind_of_event_has_a_detail(kind: str) -> None:
         detail.state = run_pb2.STATE_SUCCEEDED
     if kind == "group_ended":
         detail.result.CopyFrom(group_result())
+    if kind == "attempt_started":
+        detail.kind = run_pb2.Attempt.KIND_HEDGE
+    if kind == "attempt_ended":
+        detail.attempt.CopyFrom(stopped().attempt_log[0])
     if kind == "member_ended":
         detail.outcome.CopyFrom(stopped())
     event = from_event(message)
     assert event is not None
     assert type(event.detail).__name__ == kind.title().replace("_", "")
     assert (event.sequence, event.elapsed, event.group, event.member, event.parent) == (1, 1.0, "g", "m", "p")
+
+
+def test_the_events_of_attempts_say_what_comes_next() -> None:
+    message = run_pb2.Event(sequence=1)
+    message.attempt_ended.attempt.CopyFrom(stopped().attempt_log[0])
+    last = from_event(message)
+    message.attempt_ended.retry_in.SetInParent()
+    again = from_event(message)
+    message.attempt_started.CopyFrom(run_pb2.AttemptStarted(number=2, kind=run_pb2.Attempt.KIND_RESUME))
+    resumed = from_event(message)
+    assert last is not None
+    assert again is not None
+    assert resumed is not None
+    assert isinstance(last.detail, client.AttemptEnded)
+    assert isinstance(again.detail, client.AttemptEnded)
+    assert (last.detail.retry_in, again.detail.retry_in) == (None, 0.0)
+    assert resumed.detail == client.AttemptStarted(2, client.AttemptKind.RESUME)

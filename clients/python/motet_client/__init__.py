@@ -1,6 +1,7 @@
 """The Python client of Motet: `Client` here, `motet_client.aio.Client` for asyncio, `motet_client.trio.Client` for trio."""
 
 from motet_client._errors import (
+    Aborted,
     Cancelled,
     DeadlineExceeded,
     FailedPrecondition,
@@ -16,6 +17,8 @@ from motet_client._errors import (
     Violation,
 )
 from motet_client._event import (
+    AttemptEnded,
+    AttemptStarted,
     Detail,
     Event,
     GroupEnded,
@@ -27,12 +30,26 @@ from motet_client._event import (
     RunStarted,
 )
 from motet_client._follow import Resume
-from motet_client._info import AgentInfo, AgentKind, AggregationInfo, GroupInfo, MapInput, MapResult, RunInfo, Started
+from motet_client._info import (
+    AgentInfo,
+    AgentKind,
+    AggregationInfo,
+    Breaker,
+    GroupInfo,
+    LimitsInUse,
+    LimitUse,
+    MapInput,
+    MapResult,
+    Rate,
+    RunInfo,
+    Started,
+)
 from motet_client._payload import Payload
 from motet_client._plan import (
     Aggregation,
     Group,
     HedgePolicy,
+    Idempotency,
     Limits,
     Member,
     OnBreach,
@@ -44,6 +61,8 @@ from motet_client._plan import (
     Sequence,
 )
 from motet_client._result import (
+    Attempt,
+    AttemptKind,
     Failure,
     GroupResult,
     Outcome,
@@ -59,10 +78,16 @@ from motet_client._sync import Client
 from motet_client._sync_streams import MapStream, RunStream
 
 __all__ = [
+    "Aborted",
     "AgentInfo",
     "AgentKind",
     "Aggregation",
     "AggregationInfo",
+    "Attempt",
+    "AttemptEnded",
+    "AttemptKind",
+    "AttemptStarted",
+    "Breaker",
     "Cancelled",
     "Client",
     "DeadlineExceeded",
@@ -76,9 +101,12 @@ __all__ = [
     "GroupResult",
     "GroupStarted",
     "HedgePolicy",
+    "Idempotency",
     "Internal",
     "InvalidArgument",
+    "LimitUse",
     "Limits",
+    "LimitsInUse",
     "MapInput",
     "MapResult",
     "MapStream",
@@ -95,6 +123,7 @@ __all__ = [
     "Payload",
     "PermissionDenied",
     "Plan",
+    "Rate",
     "ReplicaOverride",
     "ResourceExhausted",
     "Resume",

@@ -10,10 +10,17 @@ from motet_client import _health as health
 from motet_client import _requests as requests
 from motet_client._errors import Unavailable
 from motet_client._follow import Pages
-from motet_client._info import AgentInfo, AggregationInfo, GroupInfo, RunInfo, Started
+from motet_client._info import AgentInfo, AggregationInfo, GroupInfo, LimitsInUse, RunInfo, Started
 from motet_client._plan import Plan
 from motet_client._result import RunResult, State
-from motet_client._wire_results import from_agent, from_aggregation, from_group_info, from_result, from_run
+from motet_client._wire_results import (
+    from_agent,
+    from_aggregation,
+    from_group_info,
+    from_limits,
+    from_result,
+    from_run,
+)
 from motet_proto.v1 import catalog_service_pb2 as catalog
 from motet_proto.v1 import run_service_pb2 as pb
 from motet_proto.v1.catalog_service_pb2_grpc import CatalogServiceStub
@@ -96,6 +103,10 @@ class AsyncDoor(ABC):
         """All rules that a group may name."""
         answer = await self._read(self._catalog.ListAggregations, catalog.ListAggregationsRequest())
         return [from_aggregation(each) for each in answer.aggregations]
+
+    async def limits(self, tenant: str = "") -> LimitsInUse:
+        """What is in use of every limit now; with a tenant, only of its own and its runs'."""
+        return from_limits(await self._read(self._runs.ListLimits, requests.limits_request(tenant)))
 
     async def health(self, service: str = "") -> str:
         """SERVING, NOT_SERVING or UNKNOWN; of one service by its full name, or of the whole server."""

@@ -69,8 +69,14 @@ class FailedPrecondition(MotetClientError):
     default_code = "FAILED_PRECONDITION"
 
 
+class Aborted(MotetClientError):
+    """Another server has taken the run over while this one was asked: ask again."""
+
+    default_code = "ABORTED"
+
+
 class ResourceExhausted(MotetClientError):
-    """A bound is reached: wait `retry_after`, or ask for less."""
+    """A bound is reached, such as a tenant's quota: wait `retry_after`, or ask for less."""
 
     default_code = "RESOURCE_EXHAUSTED"
 

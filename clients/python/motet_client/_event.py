@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from motet_client._payload import Payload
-from motet_client._result import Failure, GroupResult, Outcome, State, Stats, Usage
+from motet_client._result import Attempt, AttemptKind, Failure, GroupResult, Outcome, State, Stats, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class GroupStarted:
     """Replicas counted."""
     seats: tuple[tuple[str, str], ...]
     """(instance name, agent name) of the first members, at most 1,000, in declared order."""
+    fingerprint: str = ""
+    """Of the request that a nested group came from, in background runs; empty in the plan itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,25 @@ class MemberStarted:
     queued: float
     """Seconds since the group's start."""
     attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """A member's agent is called once more: again, or beside the call that runs."""
+
+    number: int
+    """From 2."""
+    kind: AttemptKind
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """One attempt of a member that makes several has ended. Each of them has this event, the first included, before the
+    member's end."""
+
+    attempt: Attempt
+    retry_in: float | None = None
+    """Seconds until the next attempt; None means that this end brings none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +93,17 @@ class RunEnded:
     stats: Stats
 
 
-Detail: TypeAlias = RunStarted | GroupStarted | MemberStarted | MemberProgress | MemberEnded | GroupEnded | RunEnded
+Detail: TypeAlias = (
+    RunStarted
+    | GroupStarted
+    | MemberStarted
+    | AttemptStarted
+    | AttemptEnded
+    | MemberProgress
+    | MemberEnded
+    | GroupEnded
+    | RunEnded
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ class RunInfo:
     request_id: str = ""
     """The caller's key; empty means none."""
     session_id: str = ""
+    tenant: str = ""
+    """On whose account it runs; empty means nobody's."""
     ended_at: datetime | None = None
     """By the server's clock, in UTC; None while it runs."""
     last_sequence: int = 0
@@ -57,6 +59,31 @@ class AgentKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """Calls and tokens in a time. None is no bound; several bounds hold together."""
+
+    calls_per_second: float | None = None
+    calls_per_minute: float | None = None
+    tokens_per_second: float | None = None
+    """Input and output together."""
+    tokens_per_minute: float | None = None
+    burst: float | None = None
+    """Calls that may start at once after a rest; None means one second's worth, at least 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """When calls are refused because those before have failed."""
+
+    failures: int = 5
+    """Failures in a row that open it."""
+    cooldown: float = 30.0
+    """Seconds for which it stays open; then it lets probes through."""
+    probes: int = 1
+    """Probes at once while it is half open, and successes in a row that close it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentInfo:
     """An agent's card."""
 
@@ -74,11 +101,19 @@ class AgentInfo:
     """The provider whose bound it shares; empty means none."""
     timeout: float | None = None
     """Seconds for each call; None means no bound of its own."""
-    replay_safe: bool = False
-    """A call may be made twice without harm."""
+    replay_safe: bool | None = None
+    """A call may be made twice without harm. None means not said: it is not hedged, but made again after a crash."""
     labels: Mapping[str, str] = field(default_factory=dict)
     estimated_cost_nanos: int | None = None
     """What a call is expected to cost, in billionths of a US dollar; None means not known, 0 that it is free."""
+    estimated_tokens: int | None = None
+    """Tokens that a call is expected to use, input and output together; None means not known."""
+    rate: Rate | None = None
+    """How often it may be called; None means no bound of its own."""
+    weight: float = 1.0
+    """Calls that one call counts for against rates."""
+    breaker: Breaker | None = None
+    """When calls are refused because those before have failed; None means never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +139,40 @@ class AggregationInfo:
     """JSON Schema of its options, as JSON text; empty means that it has none."""
     decides_early: bool = False
     """It may know the answer before every member has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitUse:
+    """One bound and what is in use of it."""
+
+    guard: str
+    """Which guard enforces it: capacity, rate, budget, quota, failure_rate, breaker, ..."""
+    scope: str
+    """engine, provider, agent, tenant, run or group."""
+    name: str = ""
+    """Of the provider, agent or tenant; of a run its id, of a group the run's id, a slash and its name."""
+    what: str
+    """running, runs, calls, tokens, cost_nanos, seconds, failures, successes, retries or hedges."""
+    limit: float | None = None
+    """None means that there is no bound and the use is only counted."""
+    used: float = 0.0
+    """Spent, counted or running."""
+    reserved: float = 0.0
+    """Set aside for calls that run."""
+    window: float | None = None
+    """Seconds after which it counts anew, or to which a rate refers; None means neither."""
+    state: str = ""
+    """Of a breaker: closed, open or half_open; of a budget: breached when it is used up; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsInUse:
+    """What is in use of a server's limits at one moment."""
+
+    uses: tuple[LimitUse, ...]
+    """Sorted by scope, then by name."""
+    waiting: int
+    """Members and calls that wait for a limit, of all tenants."""
 
 
 @dataclass(frozen=True, slots=True)

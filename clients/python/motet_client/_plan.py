@@ -58,8 +58,20 @@ class HedgePolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Idempotency:
+    """A call with a key is made once: who asks again gets a copy of the answer. Only successes are kept."""
+
+    key: str = ""
+    """Your own, unique to the tenant; a group's has each member's name added. Empty means the hash of tenant, agent, its
+    version and settings, input and variables."""
+    ttl: float = 3600.0
+    """Seconds for which an answer is given again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of a run or a group; None is no bound. They tighten what the server's catalog sets, never widen it."""
+    """Bounds of a run or a group; None is no bound. They tighten what the server's catalog sets, never widen it.
+    Descendants count: nested groups, retries, hedges, questions of aggregations."""
 
     max_cost_nanos: int | None = None
     """Billionths of a US dollar."""
@@ -67,18 +79,22 @@ class Limits:
     """Input and output together."""
     max_calls: int | None = None
     """Calls of agents, descendants included."""
+    max_duration: float | None = None
+    """Seconds that calls may run, added up."""
     max_failure_rate: float | None = None
-    """Share of failed members above which the group stops."""
+    """Share of failed members, timeouts included, above which the group stops. Of a run: for each of its groups."""
     min_samples: int | None = None
     """Ended members before `max_failure_rate` is looked at; None means 5."""
     min_successes: int | None = None
-    """Fewest successes for the group to succeed."""
+    """Fewest successes for the group to succeed. Of a run: for each of its groups."""
     max_members: int | None = None
     """Most members in the run, replicas counted."""
     max_depth: int | None = None
     """Deepest nesting of runs; 0 means that members may not run groups."""
     on_breach: OnBreach | None = None
-    """None means DRAIN."""
+    """What happens to running members when a budget is used up or too many have failed; None means DRAIN."""
+    skip_infeasible: bool | None = None
+    """Skip a member whose time left is below the live median of its agent's calls; None means no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +145,8 @@ class Member:
     """What single replicas have of their own."""
     retry: RetryPolicy | None = None
     """None means the group's."""
+    idempotency: Idempotency | None = None
+    """None means the group's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +167,9 @@ class Group:
     retry: RetryPolicy | None = None
     """For members without a policy of their own."""
     hedge: HedgePolicy | None = None
+    """For members whose agent is declared replay_safe."""
+    idempotency: Idempotency | None = None
+    """For members without a policy of their own; None means that every call is made."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """JSON values, returned with the result, never interpreted."""
     preserve_session: bool = False

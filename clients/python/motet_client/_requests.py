@@ -38,6 +38,8 @@ class MapOptions(TypedDict, total=False):
     """Values that members see by name: a str, bytes, a Payload or any JSON value each."""
     session_id: str
     """The conversation this run belongs to; empty means none."""
+    tenant: str
+    """On whose account the run is: quotas and idempotency keys are each tenant's own. Empty means nobody's."""
     timeout: float | None
     """Seconds for the whole run; 0 means already over, None no bound. The call itself may take 5 s more."""
     limits: Limits | None
@@ -117,6 +119,7 @@ def make_run(
     *,
     variables: Mapping[str, object] | None = None,
     session_id: str = "",
+    tenant: str = "",
     timeout: float | None = None,
     limits: Limits | None = None,
     labels: Mapping[str, str] | None = None,
@@ -143,6 +146,8 @@ def make_run(
         request.labels.update(labels or {})
     with naming("session_id"):
         request.session_id = session_id
+    with naming("tenant"):
+        request.tenant = tenant
     with naming("request_id"):
         request.request_id = request_id
     with naming("deadline"):
@@ -179,6 +184,12 @@ def list_request(states: Iterable[State | str], labels: Mapping[str, str] | None
     with naming("page_size"):
         request.page_size = page_size
     return request
+
+
+def limits_request(tenant: str) -> pb.ListLimitsRequest:
+    """Raises InvalidArgument."""
+    with naming("tenant"):
+        return pb.ListLimitsRequest(tenant=tenant)
 
 
 @contextmanager

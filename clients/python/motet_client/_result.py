@@ -108,6 +108,39 @@ class Stats:
     """Progress reports that were not made events because a member sent too many."""
 
 
+class AttemptKind(StrEnum):
+    """Why an attempt was made."""
+
+    FIRST = "FIRST"
+    RETRY = "RETRY"
+    """The one before had failed."""
+    HEDGE = "HEDGE"
+    """Beside one that was slow."""
+    RESUME = "RESUME"
+    """The one before was running when its server's process ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """How one attempt of a member ended."""
+
+    number: int
+    """From 1, in the order in which they started."""
+    kind: AttemptKind
+    state: State
+    """SUCCEEDED, FAILED, TIMED_OUT or CANCELLED."""
+    failure: Failure | None = None
+    """Set if and only if `state` is not SUCCEEDED."""
+    started: float = 0.0
+    """Seconds from the member's start to the attempt's."""
+    ran: float = 0.0
+    """Seconds from the attempt's start to its end."""
+    usage: Usage = field(default_factory=Usage)
+    """Its own, without groups that it ran."""
+    stop: StopReceipt | None = None
+    """Set if and only if `state` is CANCELLED or TIMED_OUT."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one member ended."""
@@ -122,7 +155,7 @@ class Outcome:
     failure: Failure | None = None
     """Why there is no output; set if and only if `state` is not SUCCEEDED."""
     attempts: int = 1
-    """Attempts made; 0 if and only if `state` is SKIPPED."""
+    """Attempts made; 0 if and only if `state` is SKIPPED or the output is `cached`."""
     queued: float = 0.0
     """Seconds from the group's start to the member's, or to the moment it was skipped."""
     ran: float = 0.0
@@ -137,6 +170,8 @@ class Outcome:
     """What the agent added to its reply: JSON values."""
     nested: "tuple[GroupResult, ...]" = ()
     """Groups that the member ran itself, in the order in which they started."""
+    attempt_log: tuple[Attempt, ...] = ()
+    """Every attempt, by number, when there was more than one; else empty."""
 
     @property
     def succeeded(self) -> bool:

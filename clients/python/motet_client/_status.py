@@ -18,6 +18,7 @@ ERRORS: Final[dict[str, type[errors.MotetClientError]]] = {
         errors.InvalidArgument,
         errors.NotFound,
         errors.FailedPrecondition,
+        errors.Aborted,
         errors.ResourceExhausted,
         errors.DeadlineExceeded,
         errors.Cancelled,

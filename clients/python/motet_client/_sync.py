@@ -11,12 +11,19 @@ from motet_client import _health as health
 from motet_client import _requests as requests
 from motet_client._errors import Unavailable
 from motet_client._follow import Follow, Pages, Resume
-from motet_client._info import AgentInfo, AggregationInfo, GroupInfo, RunInfo, Started
+from motet_client._info import AgentInfo, AggregationInfo, GroupInfo, LimitsInUse, RunInfo, Started
 from motet_client._plan import Plan
 from motet_client._result import RunResult, State
 from motet_client._status import error_from
 from motet_client._sync_streams import MapStream, RunStream
-from motet_client._wire_results import from_agent, from_aggregation, from_group_info, from_result, from_run
+from motet_client._wire_results import (
+    from_agent,
+    from_aggregation,
+    from_group_info,
+    from_limits,
+    from_result,
+    from_run,
+)
 from motet_proto.v1 import catalog_service_pb2 as catalog
 from motet_proto.v1 import run_service_pb2 as pb
 from motet_proto.v1.catalog_service_pb2_grpc import CatalogServiceStub
@@ -28,7 +35,7 @@ class Client:
 
     `timeout` is in seconds, for runs and calls that have no bound of their own. `metadata` goes with each call;
     `options` are gRPC channel arguments by name. Every method raises `MotetClientError`. Nothing is repeated by itself
-    but reads (`get`, `list_runs` and the catalog) that met UNAVAILABLE, up to three tries, and a watch that resumes.
+    but reads (`get`, `list_runs`, `limits` and the catalog) that met UNAVAILABLE, up to three tries, and a watch that resumes.
     """
 
     def __init__(
@@ -131,6 +138,10 @@ class Client:
         """All rules that a group may name."""
         answer = self._read(self._catalog.ListAggregations, catalog.ListAggregationsRequest())
         return [from_aggregation(each) for each in answer.aggregations]
+
+    def limits(self, tenant: str = "") -> LimitsInUse:
+        """What is in use of every limit now; with a tenant, only of its own and its runs'."""
+        return from_limits(self._read(self._runs.ListLimits, requests.limits_request(tenant)))
 
     def health(self, service: str = "") -> str:
         """SERVING, NOT_SERVING or UNKNOWN; of one service by its full name, or of the whole server."""

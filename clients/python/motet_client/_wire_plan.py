@@ -13,6 +13,7 @@ from motet_client._wire_values import (
     to_payload,
     to_payloads,
     to_struct,
+    to_wait,
 )
 from motet_proto.v1 import plan_pb2
 
@@ -22,7 +23,7 @@ ON_FAILURE: Final[dict[int, plan.OnFailure]] = {
 ON_BREACH: Final[dict[int, plan.OnBreach]] = {
     plan_pb2.OnBreach.Value(f"ON_BREACH_{choice}"): choice for choice in plan.OnBreach
 }
-LIMITS: Final = tuple(name for name in plan.Limits.__dataclass_fields__ if name != "on_breach")
+LIMITS: Final = tuple(name for name in plan.Limits.__dataclass_fields__ if name not in ("on_breach", "max_duration"))
 
 
 def to_plan(node: plan.Plan) -> plan_pb2.Plan:
@@ -55,6 +56,7 @@ def to_group(group: plan.Group) -> plan_pb2.Group:
         limits=to_limits(group.limits),
         retry=_to_retry(group.retry),
         hedge=_to_hedge(group.hedge),
+        idempotency=_to_idempotency(group.idempotency),
         metadata=to_struct(group.metadata),
         preserve_session=group.preserve_session,
     )
@@ -69,6 +71,7 @@ def _to_member(member: plan.Member) -> plan_pb2.Member:
             plan_pb2.ReplicaOverride(replica=override.replica, **_to_seat(override)) for override in member.overrides
         ],
         retry=_to_retry(member.retry),
+        idempotency=_to_idempotency(member.idempotency),
         **_to_seat(member),
     )
 
@@ -87,8 +90,8 @@ def _to_retry(retry: plan.RetryPolicy | None) -> plan_pb2.RetryPolicy | None:
         return None
     return plan_pb2.RetryPolicy(
         max_attempts=retry.max_attempts,
-        initial_backoff=to_duration(retry.initial_backoff),
-        max_backoff=to_duration(retry.max_backoff),
+        initial_backoff=to_wait(retry.initial_backoff),
+        max_backoff=to_wait(retry.max_backoff),
         backoff_multiplier=retry.backoff_multiplier,
         jitter=retry.jitter,
         reasons=retry.reasons,
@@ -98,14 +101,22 @@ def _to_retry(retry: plan.RetryPolicy | None) -> plan_pb2.RetryPolicy | None:
 def _to_hedge(hedge: plan.HedgePolicy | None) -> plan_pb2.HedgePolicy | None:
     if hedge is None:
         return None
-    return plan_pb2.HedgePolicy(delay=to_duration(hedge.delay), max_attempts=hedge.max_attempts)
+    return plan_pb2.HedgePolicy(delay=to_wait(hedge.delay), max_attempts=hedge.max_attempts)
+
+
+def _to_idempotency(idempotency: plan.Idempotency | None) -> plan_pb2.IdempotencyPolicy | None:
+    if idempotency is None:
+        return None
+    return plan_pb2.IdempotencyPolicy(key=idempotency.key, ttl=to_wait(idempotency.ttl))
 
 
 def to_limits(limits: plan.Limits | None) -> plan_pb2.Limits | None:
     if limits is None:
         return None
     bounds: dict[str, Any] = {name: getattr(limits, name) for name in LIMITS}
-    return plan_pb2.Limits(on_breach=number_of(ON_BREACH, limits.on_breach), **bounds)
+    return plan_pb2.Limits(
+        on_breach=number_of(ON_BREACH, limits.on_breach), max_duration=to_duration(limits.max_duration), **bounds
+    )
 
 
 def from_group(group: plan_pb2.Group) -> plan.Group:
@@ -124,6 +135,7 @@ def from_group(group: plan_pb2.Group) -> plan.Group:
         hedge=plan.HedgePolicy(delay=duration_of(hedge, "delay"), max_attempts=hedge.max_attempts or 2)
         if group.HasField("hedge")
         else None,
+        idempotency=_from_idempotency(group.idempotency) if group.HasField("idempotency") else None,
         metadata=from_struct(group.metadata),
         preserve_session=group.preserve_session,
     )
@@ -137,6 +149,7 @@ def _from_member(member: plan_pb2.Member) -> plan.Member:
         replicas=member.replicas or None,
         overrides=tuple(plan.ReplicaOverride(replica=each.replica, **_from_seat(each)) for each in member.overrides),
         retry=_from_retry(member.retry) if member.HasField("retry") else None,
+        idempotency=_from_idempotency(member.idempotency) if member.HasField("idempotency") else None,
         **(seat | {"weight": 1.0 if seat["weight"] is None else seat["weight"]}),
     )
 
@@ -162,7 +175,14 @@ def _from_retry(retry: plan_pb2.RetryPolicy) -> plan.RetryPolicy:
     )
 
 
+def _from_idempotency(idempotency: plan_pb2.IdempotencyPolicy) -> plan.Idempotency:
+    ttl = duration_of(idempotency, "ttl")
+    return plan.Idempotency(key=idempotency.key, ttl=3600.0 if ttl is None else ttl)
+
+
 def _from_limits(limits: plan_pb2.Limits) -> plan.Limits:
     message: Any = limits
     given = {name: getattr(message, name) for name in LIMITS if message.HasField(name)}
-    return plan.Limits(on_breach=ON_BREACH.get(limits.on_breach), **given)
+    return plan.Limits(
+        on_breach=ON_BREACH.get(limits.on_breach), max_duration=duration_of(limits, "max_duration"), **given
+    )

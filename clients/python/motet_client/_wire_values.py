@@ -47,6 +47,11 @@ def to_duration(seconds: float | None) -> Duration | None:
     return duration
 
 
+def to_wait(seconds: float | None) -> Duration | None:
+    """None is unset; infinity is sent as the longest duration, since unset means something shorter there."""
+    return to_duration(MAX_SECONDS if seconds == math.inf else seconds)
+
+
 def from_duration(duration: Duration) -> float:
     return duration.ToNanoseconds() / 1e9
 

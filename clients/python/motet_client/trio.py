@@ -24,7 +24,7 @@ class Client(AsyncDoor):
 
     `timeout` is in seconds, for runs and calls that have no bound of their own. `metadata` goes with each call;
     `options` are gRPC channel arguments by name. Every method raises `MotetClientError`. Nothing is repeated by itself
-    but reads (`get`, `list_runs` and the catalog) that met UNAVAILABLE, up to three tries, and a watch that resumes.
+    but reads (`get`, `list_runs`, `limits` and the catalog) that met UNAVAILABLE, up to three tries, and a watch that resumes.
     A cancelled scope cancels its calls, and waits until they have ended. A stream that is waited for holds a thread.
     """
 

@@ -1,4 +1,4 @@
-"""RunService without MapRun: run, stream, start, get, list, cancel, watch."""
+"""RunService without MapRun: run, stream, start, get, list, cancel, watch, and the limits in use."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
@@ -75,6 +75,13 @@ class RunService:
         self._intake.check(message)
         async with self._engine.watch(message.run_id, message.after_sequence) as stream:
             await _follow(stream, pb.WatchRunResponse, send)
+
+    async def list_limits(self, message: pb.ListLimitsRequest, _context: RpcContext) -> pb.ListLimitsResponse:
+        self._intake.check(message)
+        uses = sorted(self._engine.limits(message.tenant), key=lambda use: (use.scope, use.name, use.guard, use.what))
+        return pb.ListLimitsResponse(
+            uses=map(wire_results.limit_use_to_pb, uses), waiting=self._engine.statistics().width_waiters
+        )
 
 
 async def _follow(stream: "RunStream", response: Callable[..., Message], send: Send) -> None:

@@ -15,11 +15,13 @@ from motet.errors import (
     CatalogProblem,
     Exhausted,
     InvalidRequest,
+    LeaseLost,
     MotetError,
     NotFound,
     RequestError,
     RequestIdReused,
     RunFailed,
+    StoreFailed,
     Unavailable,
     Violation,
 )
@@ -60,7 +62,11 @@ def test_every_error_of_the_tree_has_a_row() -> None:
         (RequestIdReused("taken"), Code.FAILED_PRECONDITION, "REQUEST_ID_REUSED"),
         (CatalogError([CatalogProblem("f", "t", "k", "m")]), Code.FAILED_PRECONDITION, "INVALID_CATALOG"),
         (Exhausted("full"), Code.RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED"),
+        (Exhausted("used up", reason="QUOTA_EXCEEDED"), Code.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
         (Unavailable("later"), Code.UNAVAILABLE, "DRAINING"),
+        (StoreFailed("the disk is full", reason="STORE_FULL"), Code.RESOURCE_EXHAUSTED, "STORE_FULL"),
+        (StoreFailed("no answer"), Code.UNAVAILABLE, "STORE_UNAVAILABLE"),
+        (LeaseLost("taken over"), Code.ABORTED, "LEASE_LOST"),
     ],
 )
 def test_an_error_for_callers_has_its_code_and_its_reason(error: MotetError, code: Code, reason: str) -> None:
@@ -96,6 +102,31 @@ def test_an_exhausted_bound_says_when_to_come_back_and_what_is_used_up() -> None
 
 def test_an_exhausted_bound_that_waiting_does_not_help_has_no_retry() -> None:
     assert [type(detail).__name__ for detail in details(to_status(Exhausted("no")))] == ["ErrorInfo", "QuotaFailure"]
+
+
+def test_a_quota_that_is_used_up_names_its_tenant_and_when_it_comes_back() -> None:
+    facts = {"tenant": "acme", "window": "hour", "what": "calls", "limit": 2, "used": 2, "retry_after_seconds": 90}
+    info, retry, quota = details(to_status(Exhausted("used up", reason="QUOTA_EXCEEDED", details=facts)))
+    assert {key: info.metadata[key] for key in ("tenant", "window", "used")} == {
+        "tenant": "acme",
+        "window": "hour",
+        "used": "2",
+    }
+    assert retry.retry_delay.ToSeconds() == 90
+    assert (quota.violations[0].subject, quota.violations[0].description) == ("acme", "used up")
+
+
+def test_a_full_store_is_a_bound_and_one_that_does_not_answer_says_when_to_come_back() -> None:
+    full = details(to_status(StoreFailed("the disk is full", reason="STORE_FULL")))
+    assert [type(detail).__name__ for detail in full] == ["ErrorInfo", "QuotaFailure"]
+    assert full[1].violations[0].subject == "STORE_FULL"
+    _, retry = details(to_status(StoreFailed("no answer", details={"retry_after_seconds": 0.5})))
+    assert retry.retry_delay.ToMilliseconds() == 500
+
+
+def test_a_member_s_failure_of_that_name_is_internal_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR, "motet.server"):
+        assert to_status(AgentError("secret", reason="STORE_FULL")).code is Code.INTERNAL
 
 
 @pytest.mark.parametrize(

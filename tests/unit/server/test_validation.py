@@ -54,6 +54,26 @@ def test_a_right_request_passes() -> None:
             "request.plan.group.members[0].weight",
             "must be greater than or equal to 0",
         ),
+        (
+            RunRequest(group_name="g", tenant="-acme"),
+            "tenant",
+            "must be up to 128 letters, digits or _ . : @ -, and start with a letter, a digit or _",
+        ),
+        (
+            RunRequest(group_name="g", limits=plan_pb2.Limits(max_duration=Duration(seconds=-1))),
+            "limits.max_duration",
+            "must not be negative: give zero or more, or leave it out for no bound",
+        ),
+        (
+            RunRequest(plan=group(idempotency=plan_pb2.IdempotencyPolicy(ttl=Duration(nanos=-1)))),
+            "plan.group.members[0].idempotency.ttl",
+            "must not be negative: give zero or more, or leave it out for no bound",
+        ),
+        (
+            RunRequest(plan=group(retry=plan_pb2.RetryPolicy(max_attempts=101))),
+            "plan.group.members[0].retry.max_attempts",
+            "must be greater than or equal to 0 and less than or equal to 100",
+        ),
         (StreamRunRequest(), "request", "must be set"),
         (MapRunRequest(input=MapInput()), "input.input", "must be set"),
         (

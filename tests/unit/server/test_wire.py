@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from motet.model.agent import AgentKind
 from motet.model.event import Detail
-from motet.model.outcome import StopKind
+from motet.model.outcome import AttemptKind, StopKind
 from motet.model.payload import Payload
 from motet.model.plan import (
     Aggregation,
     Group,
     HedgePolicy,
+    Idempotency,
     Limits,
     Member,
     OnBreach,
@@ -61,18 +62,21 @@ retries = st.none() | st.builds(
     jitter=shares,
     reasons=st.lists(texts, max_size=2).map(tuple),
 )
+idempotencies = st.none() | st.builds(Idempotency, key=texts, ttl=set_seconds)
 hedges = st.none() | st.builds(HedgePolicy, delay=seconds, max_attempts=st.integers(1, 10))
 limits = st.none() | st.builds(
     Limits,
     max_cost_nanos=counts,
     max_tokens=counts,
     max_calls=counts,
+    max_duration=seconds,
     max_failure_rate=st.none() | shares,
     min_samples=small_counts,
     min_successes=small_counts,
     max_members=small_counts,
     max_depth=small_counts,
     on_breach=st.none() | st.sampled_from(OnBreach),
+    skip_infeasible=st.none() | st.booleans(),
 )
 overrides = st.builds(
     ReplicaOverride,
@@ -93,6 +97,7 @@ members = st.builds(
     replicas=st.none() | st.integers(1, 10**6),
     overrides=st.lists(overrides, max_size=2).map(tuple),
     retry=retries,
+    idempotency=idempotencies,
 )
 groups = st.builds(
     Group,
@@ -104,6 +109,7 @@ groups = st.builds(
     limits=limits,
     retry=retries,
     hedge=hedges,
+    idempotency=idempotencies,
     metadata=structs,
     preserve_session=st.booleans(),
 )
@@ -127,6 +133,7 @@ requests = st.builds(
     input=payloads,
     request_id=texts,
     session_id=texts,
+    tenant=texts,
     variables=variables,
     limits=limits,
     timeout=seconds,
@@ -198,7 +205,40 @@ def test_unset_fields_of_a_plan_get_the_documented_defaults() -> None:
     message = plan_pb2.Plan(group=plan_pb2.Group(name="g", members=[plan_pb2.Member(agent="a")]))
     message.group.retry.SetInParent()
     message.group.hedge.SetInParent()
-    assert wire_requests.plan_from_pb(message) == Group("g", (Member("a"),), retry=RetryPolicy(), hedge=HedgePolicy())
+    message.group.idempotency.SetInParent()
+    message.group.limits.SetInParent()
+    message.group.members[0].idempotency.ttl.SetInParent()
+    assert wire_requests.plan_from_pb(message) == Group(
+        "g",
+        (Member("a", idempotency=Idempotency(ttl=0.0)),),
+        limits=Limits(),
+        retry=RetryPolicy(),
+        hedge=HedgePolicy(),
+        idempotency=Idempotency(key="", ttl=3600.0),
+    )
+
+
+def test_an_endless_wait_is_sent_as_the_longest_where_unset_means_a_shorter_one() -> None:
+    retry = RetryPolicy(initial_backoff=math.inf, max_backoff=math.inf)
+    hedge, idempotency = HedgePolicy(delay=math.inf), Idempotency(ttl=math.inf)
+    group = Group("g", ["a"], retry=retry, hedge=hedge, idempotency=idempotency)
+    message = wire_requests.group_to_pb(group)
+    for sent in (
+        message.retry.initial_backoff,
+        message.retry.max_backoff,
+        message.hedge.delay,
+        message.idempotency.ttl,
+    ):
+        assert sent.seconds == wire.MAX_DURATION
+    assert not wire_requests.group_to_pb(Group("g", ["a"], hedge=HedgePolicy())).hedge.HasField("delay")
+
+
+def test_a_limit_that_no_field_holds_is_sent_as_the_highest_that_it_does() -> None:
+    limits = Limits(max_cost_nanos=2**70, max_calls=2**63, min_samples=2**40, max_members=2**31, max_duration=math.inf)
+    message = wire_requests.group_to_pb(Group("g", ["a"], limits=limits)).limits
+    assert (message.max_cost_nanos, message.max_calls) == (2**63 - 1, 2**63 - 1)
+    assert (message.min_samples, message.max_members) == (2**31 - 1, 2**31 - 1)
+    assert not message.HasField("max_duration")
 
 
 def test_a_group_takes_the_nearer_of_its_own_timeout_and_its_nodes() -> None:
@@ -263,6 +303,7 @@ def test_a_moment_keeps_its_microseconds() -> None:
     [
         (State, wire.STATES, run_pb2.State),
         (StopKind, wire.STOP_KINDS, run_pb2.StopReceipt.Kind),
+        (AttemptKind, wire.ATTEMPT_KINDS, run_pb2.Attempt.Kind),
         (OnFailure, wire.ON_FAILURES, plan_pb2.OnFailure),
         (OnBreach, wire.ON_BREACHES, plan_pb2.OnBreach),
         (AgentKind, wire.AGENT_KINDS, catalog_service_pb2.AgentKind),

@@ -4,15 +4,18 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from google.protobuf.json_format import MessageToDict
 
 from motet.agents.function import FunctionAgent
 from motet.aggregate import BUILTIN
 from motet.model.agent import AgentInfo, AgentKind
-from motet.model.event import Event, GroupEnded, GroupStarted, MemberStarted
-from motet.model.outcome import Failure, Outcome, StopKind, StopReceipt
+from motet.model.event import AttemptEnded, AttemptStarted, Event, GroupEnded, GroupStarted, MemberEnded, MemberStarted
+from motet.model.limit_use import LimitUse
+from motet.model.outcome import Attempt, AttemptKind, Failure, Outcome, StopKind, StopReceipt
 from motet.model.payload import Payload
 from motet.model.plan import Aggregation, Group
+from motet.model.rate import Breaker, Rate
 from motet.model.result import GroupResult, RunResult, Saved, Stats
 from motet.model.run import RunRecord
 from motet.model.state import State
@@ -99,10 +102,82 @@ def test_an_event_goes_with_its_place_and_its_detail() -> None:
     assert wire_results.event_to_pb(ended).group_ended.result.failure.reason == "R"
 
 
+FAILED = Attempt(
+    number=1,
+    kind=AttemptKind.FIRST,
+    state=State.FAILED,
+    failure=Failure("HTTP_STATUS", "busy", {"http_status": 503}),
+    ran=0.25,
+    usage=Usage(calls=1, cost_nanos=5),
+)
+STOPPED = Attempt(
+    number=3,
+    kind=AttemptKind.HEDGE,
+    state=State.CANCELLED,
+    failure=Failure("DECIDED", "the other attempt answered"),
+    started=1.5,
+    ran=0.5,
+    stop=StopReceipt(StopKind.STOPPED, 0.125),
+)
+
+
+def test_attempts_go_with_their_kind_and_how_they_ended() -> None:
+    second = Attempt(number=2, kind=AttemptKind.RETRY, state=State.SUCCEEDED, started=0.5, ran=1.5)
+    outcome = Outcome(
+        member="a",
+        agent="x",
+        state=State.SUCCEEDED,
+        output=Payload.from_text("y"),
+        attempts=3,
+        attempt_log=(FAILED, second, STOPPED),
+    )
+    first, middle, last = written(wire_results.outcome_to_pb(outcome))["attempt_log"]
+    assert first == {
+        "number": 1,
+        "kind": "KIND_FIRST",
+        "state": "STATE_FAILED",
+        "failure": {"reason": "HTTP_STATUS", "message": "busy", "details": {"http_status": 503}},
+        "started": "0s",
+        "ran": "0.250s",
+        "usage": {"calls": "1", "cost_nanos": "5"},
+    }
+    assert middle == {
+        "number": 2,
+        "kind": "KIND_RETRY",
+        "state": "STATE_SUCCEEDED",
+        "started": "0.500s",
+        "ran": "1.500s",
+    }
+    assert (last["kind"], last["stop"]) == ("KIND_HEDGE", {"kind": "KIND_STOPPED", "took": "0.125s"})
+
+
+def test_attempts_that_start_and_end_are_events() -> None:
+    started = Event(5, 1.0, AttemptStarted(2, AttemptKind.RETRY), group="g", member="a")
+    assert written(wire_results.event_to_pb(started))["attempt_started"] == {"number": 2, "kind": "KIND_RETRY"}
+    again = wire_results.event_to_pb(Event(4, 1.0, AttemptEnded(FAILED, retry_in=0.0), group="g", member="a"))
+    assert (again.attempt_ended.attempt.number, again.attempt_ended.HasField("retry_in")) == (1, True)
+    last = wire_results.event_to_pb(Event(6, 2.0, AttemptEnded(STOPPED), group="g", member="a"))
+    assert not last.attempt_ended.HasField("retry_in")
+
+
+def test_a_cached_outcome_goes_without_attempts() -> None:
+    outcome = Outcome(
+        member="a", agent="x", state=State.SUCCEEDED, output=Payload.from_text("y"), attempts=0, cached=True
+    )
+    message = wire_results.event_to_pb(Event(3, 0.0, MemberEnded(outcome), group="g", member="a"))
+    assert (message.member_ended.outcome.cached, message.member_ended.outcome.attempts) == (True, 0)
+    assert not message.member_ended.outcome.attempt_log
+
+
+def test_a_nested_group_goes_with_the_fingerprint_of_its_request() -> None:
+    event = Event(2, 0.5, GroupStarted(1, (("a", "x"),), "f00d"), group="g", parent="p/m")
+    assert wire_results.event_to_pb(event).group_started.fingerprint == "f00d"
+
+
 def test_a_run_that_goes_on_has_no_end_on_the_wire() -> None:
-    record = RunRecord(run_id="r", state=State.RUNNING, target="g", started_at=START, labels={"k": "v"})
+    record = RunRecord(run_id="r", state=State.RUNNING, target="g", started_at=START, labels={"k": "v"}, tenant="acme")
     message = wire_results.run_to_pb(record)
-    assert (message.target, dict(message.labels)) == ("g", {"k": "v"})
+    assert (message.target, dict(message.labels), message.tenant) == ("g", {"k": "v"}, "acme")
     assert not message.HasField("ended_at")
     assert not message.HasField("result")
 
@@ -114,7 +189,52 @@ def test_an_agent_goes_without_what_it_does_not_say() -> None:
         "kind": "AGENT_KIND_COMMAND",
         "max_parallel": 2**31 - 1,
         "timeout": "0s",
+        "weight": 1.0,
     }
+
+
+def test_an_agent_goes_with_its_bounds_and_what_it_expects_to_use() -> None:
+    info = AgentInfo(
+        name="a",
+        kind=AgentKind.HTTP,
+        replay_safe=False,
+        estimated_tokens=2**70,
+        rate=Rate(calls_per_second=2.5, tokens_per_minute=0.0),
+        weight=4.0,
+        breaker=Breaker(failures=3, cooldown=1.5, probes=2),
+    )
+    assert written(wire_results.agent_to_pb(info)) == {
+        "name": "a",
+        "kind": "AGENT_KIND_HTTP",
+        "replay_safe": False,
+        "estimated_tokens": str(2**63 - 1),
+        "rate": {"calls_per_second": 2.5, "tokens_per_minute": 0.0},
+        "weight": 4.0,
+        "breaker": {"failures": 3, "cooldown": "1.500s", "probes": 2},
+    }
+
+
+@pytest.mark.parametrize("said", [None, True, False])
+def test_whether_a_call_may_be_made_twice_is_told_only_when_it_was_said(said: bool | None) -> None:
+    message = wire_results.agent_to_pb(AgentInfo(name="a", kind=AgentKind.HTTP, replay_safe=said))
+    assert (message.replay_safe if message.HasField("replay_safe") else None) is said
+
+
+def test_a_limit_goes_with_its_use_and_without_a_bound_where_it_has_none() -> None:
+    use = LimitUse(guard="quota", scope="tenant", name="acme", what="calls", limit=0.0, used=2.0, window=3600.0)
+    assert written(wire_results.limit_use_to_pb(use)) == {
+        "guard": "quota",
+        "scope": "tenant",
+        "name": "acme",
+        "what": "calls",
+        "limit": 0.0,
+        "used": 2.0,
+        "window": "3600s",
+    }
+    counted = LimitUse(guard="budget", scope="run", name="r", what="cost_nanos", reserved=5.0, state="breached")
+    message = wire_results.limit_use_to_pb(counted)
+    assert (message.HasField("limit"), message.HasField("window")) == (False, False)
+    assert (message.reserved, message.state) == (5.0, "breached")
 
 
 def test_what_an_early_decision_spared_and_what_was_asked_go_along() -> None:

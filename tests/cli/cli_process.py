@@ -65,6 +65,70 @@ members = [{ agent = "echo", replicas = 3000 }]
 max_parallel = 50
 """
 
+GUARDED_AGENTS = """
+import trio
+
+from motet.errors import AgentError
+
+made = 0
+
+async def echo(call):
+    return call.text
+
+async def flaky(call):
+    global made
+    made += 1
+    if made < 3:
+        raise AgentError("not now", reason="BUSY", retryable=True)
+    return "at last"
+
+async def slow(call):
+    call.report("half way")
+    await trio.sleep(60)
+"""
+GUARDED = """
+[limits]
+max_calls = 1000
+[providers.lab]
+max_parallel = 3
+rate = { calls_per_minute = 600, burst = 5 }
+[tenants.acme]
+max_runs = 2
+per_day = { calls = 100, cost = 0.5 }
+
+[agents.echo]
+kind = "function"
+function = "guarded.py:echo"
+provider = "lab"
+estimated_cost = 0.01
+estimated_tokens = 1200
+[agents.flaky]
+kind = "function"
+function = "guarded.py:flaky"
+rate = { calls_per_second = 20, tokens_per_minute = 90_000 }
+breaker = { failures = 9, cooldown = "1m" }
+weight = 2
+replay_safe = false
+[agents.slow]
+kind = "function"
+function = "guarded.py:slow"
+replay_safe = true
+
+[groups.retry]
+members = ["flaky", "echo"]
+retry = { max_attempts = 3, initial_backoff = "1ms" }
+[groups.cached]
+members = ["echo"]
+idempotency = true
+[groups.slow]
+members = ["slow"]
+hedge = { delay = "1h" }
+limits = { max_cost = 0.5, max_failure_rate = 0.2, min_successes = 1 }
+[groups.many]
+members = [{ agent = "echo", replicas = 10 }]
+max_parallel = 1
+"""
+
 Motet = Callable[..., "subprocess.CompletedProcess[str]"]
 Spawn = Callable[..., "subprocess.Popen[str]"]
 

@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the modules beside the tests
 
-from cli_process import AGENTS, CATALOG, Motet, Spawn  # found by the line above
+from cli_process import AGENTS, CATALOG, GUARDED, GUARDED_AGENTS, Motet, Spawn  # found by the line above
 
 
 @pytest.fixture
@@ -21,6 +21,15 @@ def catalog(tmp_path: Path) -> Path:
     (tmp_path / "agents.py").write_text(AGENTS)
     made = tmp_path / "catalog.toml"
     made.write_text(CATALOG.replace("@PID_FILE@", str(tmp_path / "pid")))
+    return made
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Path:
+    """A catalog with limits, quotas, retries, hedges and kept answers."""
+    (tmp_path / "guarded.py").write_text(GUARDED_AGENTS)
+    made = tmp_path / "guarded.toml"
+    made.write_text(GUARDED)
     return made
 
 

@@ -113,7 +113,7 @@ def test_plain_output_has_one_line_for_each_event_then_the_whole_answer(capsys: 
     text = output._take()
     assert len(text.splitlines()) == len(made)
     assert "review/good SUCCEEDED after 500 ms" in text
-    assert "review/bad FAILED after 1.00 s: AGENT_FAILED: it broke" in text
+    assert "review/bad FAILED after 1.00 s and 2 attempts: AGENT_FAILED: it broke" in text
     assert "review/slow CANCELLED after 2.00 s: CANCELLED: the caller stopped the run; STOPPED in 12 ms" in text
     assert "review/late SKIPPED: DECIDED: the answer was known" in text
     answer = "word " * 5000

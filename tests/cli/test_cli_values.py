@@ -7,7 +7,7 @@ import pytest
 from motet import errors
 from motet_client import _errors as client_errors
 from motet_server.cli import exits, values
-from motet_server.cli.app import _stdin_last
+from motet_server.cli.app import _stdin_last, make_app
 from motet_server.cli.exits import UsageError
 
 
@@ -98,6 +98,18 @@ def test_the_documentation_lists_every_exit_code() -> None:
     page = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text()
     for code in (exits.OK, exits.FAILED, exits.USAGE, exits.TIMED_OUT, exits.UNAVAILABLE, exits.INTERRUPTED, 143, 141):
         assert f"| {code} |" in page
+
+
+def test_the_documentation_names_every_command_and_option() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text()
+    app = make_app()
+    commands = [name for name in app if not name.startswith("-")]
+    assert {"serve", "run", "limits"} <= set(commands)
+    for name in commands:
+        assert f"`motet {name}" in page
+        for argument in app[name].assemble_argument_collection():
+            options = [option for option in argument.names if option.startswith("--")]
+            assert not options or any(option in page for option in options), f"motet {name}: {options}"
 
 
 def test_a_state_leads_to_its_exit_code() -> None:

@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from motet_server.cli import attempts
+
 QUEUED, RUNNING = "QUEUED", "RUNNING"
 MAX_ROWS = 1000
 """Members of a group that keep a row after they have ended: as many as the event of the start names."""
@@ -24,6 +26,14 @@ class Row:
     """Seconds it ran; 0 while it runs."""
     note: Any = None
     """The last progress report, a payload; then the outcome."""
+    attempt: int = 1
+    """The newest attempt that has started."""
+    kind: str = ""
+    """Why that one was made: RETRY, HEDGE or RESUME; empty for the first."""
+    due: float | None = None
+    """When the next attempt starts, in seconds since the run's start; None while one runs."""
+    failed: str = ""
+    """The reason of the failure that the next attempt follows."""
 
 
 @dataclass(slots=True)
@@ -38,6 +48,8 @@ class GroupBoard:
     """In declared order. Of a group above MAX_ROWS only those that run."""
     states: Counter[str] = field(default_factory=Counter)
     """Members that run or have ended, by state."""
+    limits: Counter[str] = field(default_factory=Counter)
+    """Members that a limit kept from starting or stopped, by its reason."""
     state: str = RUNNING
 
     @property
@@ -79,6 +91,10 @@ class Board:
                 self._group_started(event, detail)
             case "MemberStarted":
                 self._member_started(event, detail)
+            case "AttemptStarted":
+                self._attempt_started(event, detail)
+            case "AttemptEnded":
+                self._attempt_ended(event, detail)
             case "MemberProgress":
                 self._row(event)[1].note = detail.report
             case "MemberEnded":
@@ -102,11 +118,28 @@ class Board:
         return group, group.rows.setdefault(event.member, Row(event.member))
 
     def _member_started(self, event: Any, detail: Any) -> None:
+        row = self._running(event, detail.queued)
+        row.agent, row.attempt = detail.agent, max(row.attempt, detail.attempt)
+
+    def _running(self, event: Any, queued: float = 0.0) -> Row:
+        """The row of a member that runs; a further attempt starts within the same run of the member."""
         group, row = self._row(event)
-        if row.state != RUNNING:  # a further attempt starts within the same run of the member
+        if row.state != RUNNING:
             group.states[RUNNING] += 1
-            row.state, row.started, row.queued = RUNNING, event.elapsed, detail.queued
-        row.agent = detail.agent
+            row.state, row.started, row.queued = RUNNING, event.elapsed, queued
+        return row
+
+    def _attempt_started(self, event: Any, detail: Any) -> None:
+        row = self._running(event)
+        row.attempt, row.kind, row.due = max(row.attempt, detail.number), str(detail.kind), None
+
+    def _attempt_ended(self, event: Any, detail: Any) -> None:
+        row = self._running(event)
+        if detail.attempt.number >= row.attempt:
+            row.attempt, row.kind = detail.attempt.number, ""
+        if detail.retry_in is not None:
+            row.due = event.elapsed + detail.retry_in
+            row.failed = detail.attempt.failure.reason if detail.attempt.failure is not None else ""
 
     def _member_ended(self, event: Any, outcome: Any) -> None:
         group, row = self._row(event)
@@ -114,6 +147,9 @@ class Board:
             group.states[RUNNING] -= 1
         row.state = str(outcome.state)
         group.states[row.state] += 1
+        limit = attempts.limit_of(outcome)
+        if limit:
+            group.limits[limit] += 1
         self.ended += not event.parent
         row.agent, row.queued, row.ran, row.note = outcome.agent, outcome.queued, outcome.ran, outcome
         if not group.small:

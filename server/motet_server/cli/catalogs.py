@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from motet.errors import CatalogError
-from motet_server.cli import common, exits, jsonform, tables
+from motet_server.cli import common, exits, jsonform, policies, tables
 from motet_server.cli.common import CatalogOption, JsonOption, ServerOption, load_catalog, open_client
 from motet_server.cli.output import Output
 from motet_server.cli.text import count, cut, one_line, seconds, usd
@@ -20,7 +20,8 @@ async def agents(*, catalog: CatalogOption = None, server: ServerOption = None, 
         async with open_client(str(server)) as client:
             found = list(await client.agents())
     found.sort(key=lambda info: info.name)
-    columns = ("agent", "kind", "timeout", "parallel", "provider", "cost", "description")
+    limits = ("timeout", "parallel", "provider", "rate", "breaker")
+    columns = ("agent", "kind", *limits, "replay safe", "cost", "tokens", "description")
     return await _print(found, columns, map(_agent, found), "no agents", json=json)
 
 
@@ -34,7 +35,8 @@ async def groups(*, catalog: CatalogOption = None, server: ServerOption = None, 
         async with open_client(str(server)) as client:
             found = list(await client.groups())
     found.sort(key=lambda entry: entry.group.name)
-    columns = ("group", "aggregation", "members", "timeout", "parallel", "description")
+    guards = ("limits", "retry", "hedge", "idempotency")
+    columns = ("group", "aggregation", "members", "timeout", "parallel", *guards, "description")
     return await _print(found, columns, map(_group, found), "no groups", json=json)
 
 
@@ -66,7 +68,7 @@ async def _print(
         for item in found:
             output.write(jsonform.line(item))
     elif found:
-        made = tables.table(columns, rows, numbers=("timeout", "parallel", "cost"))
+        made = tables.table(columns, rows, numbers=("timeout", "parallel", "cost", "tokens"))
         output.write(tables.render(made, terminal=output.is_terminal))
     else:
         output.write(nothing + "\n")
@@ -79,21 +81,33 @@ def _bound(value: float | None) -> str:
 
 
 def _agent(info: Any) -> tuple[str, ...]:
-    parallel = str(info.max_parallel or "")
-    cost = "" if info.estimated_cost_nanos is None else usd(info.estimated_cost_nanos)
-    return info.name, str(info.kind), _bound(info.timeout), parallel, info.provider, cost, cut(info.description, 100)
+    return (
+        info.name,
+        str(info.kind),
+        _bound(info.timeout),
+        str(info.max_parallel or ""),
+        info.provider,
+        policies.rate(info),
+        policies.breaker(info.breaker),
+        policies.replay_safe(info.replay_safe),
+        "" if info.estimated_cost_nanos is None else usd(info.estimated_cost_nanos),
+        "" if info.estimated_tokens is None else f"{info.estimated_tokens:,}",
+        cut(info.description, 100),
+    )
 
 
 def _group(entry: Any) -> tuple[str, ...]:
     group = entry.group
-    members = ", ".join(_member(member) for member in group.members)
-    parallel = str(group.max_parallel or "")
     return (
         group.name,
         group.aggregation.name,
-        cut(members, 100),
+        cut(", ".join(map(_member, group.members)), 100),
         _bound(group.timeout),
-        parallel,
+        str(group.max_parallel or ""),
+        policies.limits(group.limits),
+        policies.retry(group.retry),
+        policies.hedge(group.hedge),
+        policies.idempotency(group.idempotency),
         cut(entry.description, 100),
     )
 

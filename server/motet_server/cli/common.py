@@ -9,11 +9,14 @@ from cyclopts import Parameter
 from motet_server.cli.exits import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from motet import Catalog, Engine
+    from motet.ports import Store
     from motet_client.trio import Client
 
+_CLOSING = 10.0
+"""Seconds that a store may take to close."""
 Flag = Parameter(negative="", show_default=False)
 CatalogOption = Annotated[str | None, Parameter(name="--catalog", help="Catalog file to run from, in this process.")]
 ServerOption = Annotated[str | None, Parameter(name="--server", help="Address of a server, such as 127.0.0.1:50061.")]
@@ -41,20 +44,20 @@ async def load_catalog(path: str) -> "Catalog":
 
 
 @asynccontextmanager
-async def open_engine(path: str) -> "AsyncIterator[Engine]":
-    """An engine on a catalog file, with the file's own bounds."""
+async def open_engine(path: str, make_store: "Callable[[], Awaitable[Store]] | None" = None) -> "AsyncIterator[Engine]":
+    """An engine on a catalog file, with the file's own bounds. The store is made once the catalog is known to be right."""
     import motet  # noqa: PLC0415
 
     catalog = await load_catalog(path)
-    settings = catalog.settings
-    async with motet.open_engine(
-        catalog,
-        max_parallel=settings.max_parallel,
-        max_depth=settings.max_depth,
-        max_members=settings.max_members,
-        stop_grace=settings.stop_grace,
-    ) as engine:
-        yield engine
+    store = None if make_store is None else await make_store()
+    try:
+        async with motet.open_engine(catalog, store=store) as engine:
+            yield engine
+    finally:
+        if store is not None:
+            # The engine has closed it, unless it did not come to be. Shielded and bounded by the store itself as well.
+            with trio.move_on_after(_CLOSING, shield=True):
+                await store.aclose()
 
 
 @asynccontextmanager

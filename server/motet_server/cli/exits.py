@@ -14,12 +14,22 @@ USAGE: Final = 2
 TIMED_OUT: Final = 3
 """The run's deadline passed."""
 UNAVAILABLE: Final = 4
-"""The server cannot be reached or drains, or a bound is reached."""
+"""The server cannot be reached or drains, its store does not answer, or a bound is reached."""
 SIGNALLED: Final = 128
 """Added to the number of the signal that stopped the command: 130 for Ctrl-C, 143 for SIGTERM."""
 INTERRUPTED: Final = SIGNALLED + 2
 BROKEN_PIPE: Final = SIGNALLED + 13
 """Whoever read the output has gone."""
+
+FLAGS: Final = {
+    "limits.max_cost_nanos": "--max-cost",
+    "limits.max_calls": "--max-calls",
+    "limits.max_tokens": "--max-tokens",
+    "limits.max_failure_rate": "--max-failure-rate",
+    "limits.min_successes": "--min-successes",
+    "tenant": "--tenant",
+}
+"""From fields of a request to the options that set them: what only the engine can judge still names the option."""
 
 _STATES: Final = {"SUCCEEDED": OK, "TIMED_OUT": TIMED_OUT}
 
@@ -38,6 +48,8 @@ _ERRORS: Final = {
     "DeadlineExceeded": TIMED_OUT,
     "Unavailable": UNAVAILABLE,
     "Exhausted": UNAVAILABLE,
+    "LeaseLost": UNAVAILABLE,
+    "Aborted": UNAVAILABLE,
     "ResourceExhausted": UNAVAILABLE,
     "BrokenPipeError": BROKEN_PIPE,
     "OSError": FAILED,
@@ -81,4 +93,5 @@ def sentences(error: BaseException) -> list[str]:
 def _violation(part: Any) -> str:
     if hasattr(part, "table"):
         return str(part)
-    return f"{part.field}: {part.message}" if part.field else str(part.message)
+    field = FLAGS.get(part.field.removeprefix("request."), part.field)
+    return f"{field}: {part.message}" if field else str(part.message)

@@ -10,10 +10,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from motet_server.cli import summary
+from motet_server.cli import attempts, summary
 from motet_server.cli.board import QUEUED, RUNNING, Board, GroupBoard, Row
 from motet_server.cli.output import Output
-from motet_server.cli.render import line
+from motet_server.cli.render import Lines
 from motet_server.cli.tables import STYLES, styled
 from motet_server.cli.text import cut, one_line, payload_text, reason, receipt, seconds
 
@@ -33,15 +33,13 @@ class Live:
         self._recent: deque[str] = deque(maxlen=EVENTS)
         self._offset = float("inf")
         self._closed = False
-        # The console writes into the output, so that a terminal held by Ctrl-S stops a thread and not the run.
-        self.console = Console(file=cast("Any", _Sink(output)), force_terminal=True, highlight=False)
-        self._live = RichLive(
-            console=self.console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
-        )
+        self._lines = Lines()
+        self._live = screen(output)
+        self.console = self._live.console
 
     def event(self, event: Any) -> None:
         self.board.apply(event)
-        self._recent.append(line(event))
+        self._recent.append(self._lines.line(event))
         # The event that came with the least delay tells best when the run began on this side's clock.
         self._offset = min(self._offset, trio.current_time() - event.elapsed)
 
@@ -64,6 +62,15 @@ class Live:
     def result(self, result: Any) -> None:
         if self.whole:
             self.output.write(summary.whole(result, terminal=True))
+
+
+def screen(output: Output, *, transient: bool = True) -> RichLive:
+    """A picture that is drawn again and again over an output; what is not transient stays when it stops."""
+    # The console writes into the output, so that a terminal held by Ctrl-S stops a thread and not the run.
+    console = Console(file=cast("Any", _Sink(output)), force_terminal=True, highlight=False)
+    return RichLive(
+        console=console, auto_refresh=False, transient=transient, redirect_stdout=False, redirect_stderr=False
+    )
 
 
 class _Sink:
@@ -129,6 +136,8 @@ def _heading(group: GroupBoard) -> Text:
     for state, number in counts.items():
         if number:
             heading.append(f"  {number:,} {state}", style=STYLES.get(state, ""))
+    if group.limits:
+        heading.append(f"  {attempts.stopped_by(group.limits)}", style="yellow")
     return heading
 
 
@@ -143,22 +152,42 @@ def _rows(group: GroupBoard, rows: list[Row], elapsed: float) -> Table:
         queued = elapsed - group.started if row.state == QUEUED else row.queued
         ran = elapsed - row.started if row.state == RUNNING else row.ran
         name = row.member if row.agent in ("", row.member) else f"{row.member} ({row.agent})"
-        never = row.state in (QUEUED, "SKIPPED")
+        never = row.state in (QUEUED, "SKIPPED") or _cached(row)
         grid.add_row(
             Text("  " + cut(name, 40)),
             styled(row.state),
             Text(f"q {seconds(max(0.0, queued))}", style="dim"),
             Text("" if never else seconds(max(0.0, ran))),
-            Text(_note(row), style="dim"),
+            Text(_note(row, elapsed), style="dim"),
         )
     return grid
 
 
-def _note(row: Row) -> str:
-    if row.note is None:
-        return ""
-    if row.state == RUNNING:
-        return cut(payload_text(row.note), 200)
+def _cached(row: Row) -> bool:
+    return row.state not in (QUEUED, RUNNING) and bool(row.note.cached)
+
+
+def _note(row: Row, elapsed: float) -> str:
+    if row.state in (QUEUED, RUNNING):
+        report = cut(payload_text(row.note), 200)
+        return "; ".join(filter(None, (_attempt(row, elapsed), report)))
     outcome = row.note
     said = cut(payload_text(outcome.output), 200) if outcome.failure is None else reason(outcome.failure)
-    return f"{receipt(outcome.stop)}; {said}" if outcome.stop is not None else said
+    tries = attempts.made(outcome)
+    parts = ("cached" if outcome.cached else "", f"attempts {tries}" if tries else "", receipt(outcome.stop), said)
+    return "; ".join(filter(None, parts))
+
+
+def _attempt(row: Row, elapsed: float) -> str:
+    """Where a member stands that makes several attempts; empty for the first."""
+    if row.due is not None:
+        return one_line(f"attempt {row.attempt + 1} in {seconds(max(0.0, row.due - elapsed))} after {row.failed}")
+    match row.kind:
+        case "":
+            return ""
+        case "HEDGE":
+            return f"attempt {row.attempt}, beside a slow one"
+        case "RESUME":
+            return f"attempt {row.attempt}, resumed"
+        case _:
+            return f"attempt {row.attempt}"

@@ -1,8 +1,9 @@
 """The interface of the three ways to show a run, two of which need no terminal: plain lines and JSON lines."""
 
+from collections import Counter
 from typing import Any, Protocol
 
-from motet_server.cli import jsonform, summary
+from motet_server.cli import attempts, jsonform, summary
 from motet_server.cli.output import Output, say
 from motet_server.cli.text import count, cut, early, one_line, payload_text, reason, receipt, seconds
 
@@ -68,22 +69,43 @@ class Plain(_Still):
     def __init__(self, output: Output, *, whole: bool = True) -> None:
         self.output = output
         self.whole = whole
+        self._lines = Lines()
 
     def event(self, event: Any) -> None:
-        self.output.write(line(event) + "\n")
+        self.output.write(self._lines.line(event) + "\n")
 
     def result(self, result: Any) -> None:
         if self.whole:
             self.output.write(summary.whole(result, terminal=False))
 
 
-def line(event: Any) -> str:
-    """An event as one line of plain text: seconds since the run's start, the seat, what happened."""
+class Lines:
+    """Events as lines. Feed it every event in order: the end of a group says which limits stopped its members."""
+
+    def __init__(self) -> None:
+        self._stopped: dict[tuple[str, str], Counter[str]] = {}
+
+    def line(self, event: Any) -> str:
+        """An event as one line of plain text: seconds since the run's start, the seat, what happened."""
+        group = (event.parent, event.group)
+        limits = ""
+        match type(event.detail).__name__:
+            case "MemberEnded":
+                limit = attempts.limit_of(event.detail.outcome)
+                if limit:
+                    self._stopped.setdefault(group, Counter())[limit] += 1
+            case "GroupEnded":
+                limits = attempts.stopped_by(self._stopped.pop(group, Counter()))
+        return line(event, limits)
+
+
+def line(event: Any, limits: str = "") -> str:
+    """An event as one line, by itself; `limits` says which ones stopped members of a group that has ended."""
     seat = "/".join(part for part in (event.parent, event.group, event.member) if part)
-    return f"{event.elapsed:8.3f}  {one_line(' '.join(filter(None, (seat, _what(event.detail)))))}"
+    return f"{event.elapsed:8.3f}  {one_line(' '.join(filter(None, (seat, _what(event.detail, limits)))))}"
 
 
-def _what(detail: Any) -> str:  # noqa: PLR0911  # one for each kind of event
+def _what(detail: Any, limits: str) -> str:  # noqa: PLR0911  # one for each kind of event
     match type(detail).__name__:
         case "RunStarted":
             return f"run {detail.run_id} started: {count(detail.members, 'member')}"
@@ -92,13 +114,17 @@ def _what(detail: Any) -> str:  # noqa: PLR0911  # one for each kind of event
         case "MemberStarted":
             again = f", attempt {detail.attempt}" if detail.attempt > 1 else ""
             return f"started after {seconds(detail.queued)} in the queue{again}"
+        case "AttemptStarted":
+            return attempts.started(detail)
+        case "AttemptEnded":
+            return attempts.ended(detail)
         case "MemberProgress":
             return f"reports: {cut(payload_text(detail.report), 200)}"
         case "MemberEnded":
             return ended(detail.outcome)
         case "GroupEnded":
-            spared = f", {early(detail.result)}" if detail.result.decided_early else ""
-            return f"{detail.result.state!s} in {seconds(detail.result.elapsed)}{spared}{_why(detail.result.failure)}"
+            notes = "".join(f", {note}" for note in (early(detail.result), limits) if note)
+            return f"{detail.result.state!s} in {seconds(detail.result.elapsed)}{notes}{_why(detail.result.failure)}"
         case "RunEnded":
             return f"run {detail.state!s}{_why(detail.failure)}"
         case name:
@@ -108,9 +134,10 @@ def _what(detail: Any) -> str:  # noqa: PLR0911  # one for each kind of event
 def ended(outcome: Any) -> str:
     """How a member ended, on one line."""
     if outcome.attempts == 0:
-        return f"{outcome.state!s}{_why(outcome.failure)}"
+        return f"{outcome.state!s}{' (cached)' if outcome.cached else ''}{_why(outcome.failure)}"
     stop = f"; {receipt(outcome.stop)}" if outcome.stop is not None else ""
-    return f"{outcome.state!s} after {seconds(outcome.ran)}{_why(outcome.failure)}{stop}"
+    tries = f" and {outcome.attempts} attempts" if outcome.attempts > 1 else ""
+    return f"{outcome.state!s} after {seconds(outcome.ran)}{tries}{_why(outcome.failure)}{stop}"
 
 
 def _why(failure: Any) -> str:

@@ -8,13 +8,15 @@ from typing import Annotated, Any
 import trio
 from cyclopts import Parameter
 
-from motet_server.cli import common, exits, jsonform, values
+from motet_server.cli import bounds, common, exits, jsonform, values
+from motet_server.cli.bounds import LimitOptions
 from motet_server.cli.common import CatalogOption, Flag, JsonOption, LabelOption, ServerOption, open_client, open_engine
 from motet_server.cli.follow import SIGNALS, choose_renderer, follow
 from motet_server.cli.output import Output
 from motet_server.cli.render import Renderer
 from motet_server.cli.values import Asked
 
+_UNBOUNDED = LimitOptions()
 Opened = tuple[Any, Callable[[], Awaitable[bool]]]
 """A stream of events, and how to ask for the run's end."""
 
@@ -30,6 +32,8 @@ async def run(
     json_input: Annotated[bool, Flag] = False,
     var: Annotated[list[str] | None, Parameter(negative="")] = None,
     timeout: str | None = None,  # an option's name, and words
+    tenant: str | None = None,
+    limits: LimitOptions = _UNBOUNDED,
     label: LabelOption = None,
     json: JsonOption = False,
     detach: Annotated[bool, Flag] = False,
@@ -50,6 +54,8 @@ async def run(
         name=value that members see as a variable; may be given more than once.
     timeout
         Bound on the whole run, such as 90, 30s or 1m30s.
+    tenant
+        On whose account the run is: its quotas and limits hold.
     detach
         Start the run in the background of the server, print its id and leave.
     """
@@ -62,6 +68,8 @@ async def run(
         variables=values.pairs("--var", var),
         labels=values.pairs("--label", label),
         timeout=values.duration("--timeout", timeout),
+        tenant=bounds.tenant(tenant),
+        limits=limits.made(),
     )
     if detach and server is not None:
         return await _detach(server, asked, json=json)
@@ -84,6 +92,8 @@ async def _local(path: str, asked: Asked, renderer: Renderer) -> AsyncIterator[O
         input=asked.input,
         variables={name: Payload.from_text(value) for name, value in asked.variables.items()},
         timeout=asked.timeout,
+        tenant=asked.tenant,
+        limits=asked.limits,
         labels=asked.labels,
         depth=values.depth(),
     )
@@ -137,11 +147,13 @@ async def _detach(address: str, asked: Asked, *, json: bool) -> int:
 
 
 def _arguments(asked: Asked) -> dict[str, Any]:
-    from motet_client import Payload  # noqa: PLC0415
+    from motet_client import Limits, Payload  # noqa: PLC0415
 
     return {
         "input": Payload(asked.input.kind, asked.input.content),
         "variables": asked.variables,
         "timeout": asked.timeout,
+        "tenant": asked.tenant,
+        "limits": None if asked.limits is None else Limits(**bounds.said(asked.limits)),
         "labels": asked.labels,
     }

@@ -79,7 +79,7 @@ async def runs(
         for run in found:
             output.write(jsonform.line(run))
     else:
-        columns = ("run", "target", "state", "started", "ended", "events", "labels")
+        columns = ("run", "target", "state", "started", "ended", "events", "tenant", "labels")
         made = tables.table(columns, map(_row, found), numbers=("events",))
         output.write(tables.render(made, terminal=output.is_terminal) if found else "no runs\n")
     await output.flush()
@@ -127,5 +127,6 @@ def _row(run: Any) -> tuple[str, ...]:
         when(run.started_at),
         when(run.ended_at),
         str(run.last_sequence or ""),
+        run.tenant,
         labels,
     )

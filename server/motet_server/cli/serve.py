@@ -5,16 +5,20 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import trio
 from cyclopts import Parameter
 
-from motet_server.cli import exits, values
+from motet_server.cli import exits, storing, values
 from motet_server.cli.common import open_engine
 from motet_server.cli.follow import SIGNALS
 from motet_server.cli.output import say
+from motet_server.cli.storing import StoreOptions
+
+_MEMORY = StoreOptions()
 
 
 async def serve(
@@ -25,6 +29,7 @@ async def serve(
     grace: str = "30s",
     expressions: bool = True,
     port_file: Annotated[str | None, Parameter(show_default=False)] = None,
+    keeping: StoreOptions = _MEMORY,
 ) -> int:
     """Serve a catalog over gRPC until SIGTERM or Ctrl-C.
 
@@ -49,14 +54,19 @@ async def serve(
     seconds = values.duration("--grace", grace) or 0.0
     options = motet_server.ServerOptions(expressions=expressions)
     with trio.open_signal_receiver(*SIGNALS) as signals:
-        async with open_engine(catalog) as engine, motet_server.serve(engine, address, options=options) as server:
-            if port_file is not None:
-                _write_whole(Path(port_file), f"{server.address}\n")
-            sys.stdout.write(f"serving on {server.address}\n")
-            sys.stdout.flush()
-            number = await anext(signals)
-            say(f"{_name(number)}: draining for up to {seconds:g} s; once more to stop at once")
-            again = await _drain(server, seconds, signals)
+        async with open_engine(catalog, partial(storing.open_store, keeping)) as engine:
+            # Before the address is bound: nothing but what it carries on can have started.
+            continued = engine.statistics().runs_started
+            async with motet_server.serve(engine, address, options=options) as server:
+                if keeping.store is not None:
+                    say(storing.said(keeping, continued))
+                if port_file is not None:
+                    _write_whole(Path(port_file), f"{server.address}\n")
+                sys.stdout.write(f"serving on {server.address}\n")
+                sys.stdout.flush()
+                number = await anext(signals)
+                say(f"{_name(number)}: draining for up to {seconds:g} s; once more to stop at once")
+                again = await _drain(server, seconds, signals)
     return exits.SIGNALLED + again if again else exits.OK
 
 

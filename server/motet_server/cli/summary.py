@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from motet_server.cli import tables
+from motet_server.cli import attempts, tables
 from motet_server.cli.text import count, cut, early, many_lines, one_line, payload_text, reason, receipt, seconds
 
 MAX_ROWS = 200
@@ -82,9 +82,10 @@ def _seats(group: Any) -> Iterator[tuple[str, Any]]:
 
 def _title(group: Any) -> str:
     name = f"{group.parent}/{group.name}" if group.parent else group.name
-    spared = f", {early(group)}" if group.decided_early else ""
+    limits = attempts.stopped_by(Counter(filter(None, map(attempts.limit_of, group.outcomes))))
+    notes = "".join(f", {note}" for note in (early(group), limits) if note)
     why = f": {reason(group.failure)}" if group.failure is not None else ""
-    return one_line(f"{name} {group.state!s} in {seconds(group.elapsed)}{spared}{why}")
+    return one_line(f"{name} {group.state!s} in {seconds(group.elapsed)}{notes}{why}")
 
 
 def _outcomes(group: Any, terminal: bool) -> str:
@@ -108,7 +109,7 @@ def _row(seat: tuple[str, Any]) -> tuple[str, ...]:
         str(outcome.state) + (" (cached)" if outcome.cached else ""),
         seconds(outcome.queued),
         seconds(outcome.ran) if outcome.attempts else "",
-        str(outcome.attempts) if outcome.attempts > 1 else "",
+        attempts.made(outcome),
         said,
         receipt(outcome.stop),
     )

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -19,13 +20,32 @@ STYLES = {
     "RUNNING": "cyan",
     "QUEUED": "dim",
     "DETACHED": "bold red",
+    "open": "red",
+    "half_open": "yellow",
+    "closed": "green",
+    "breached": "red",
 }
-"""Colour of each state."""
+"""Colour of each state: of runs and members, of circuit breakers, of budgets."""
 
 _WIDE = 10_000
 _NAME = 40
 """Characters of a name that a narrow terminal keeps."""
-_ELASTIC = {"output", "stop", "description", "members", "labels"}
+_GAP = 2
+"""Spaces between two columns."""
+_ELASTIC = {
+    "name",
+    "output",
+    "stop",
+    "description",
+    "members",
+    "labels",
+    "rate",
+    "breaker",
+    "retry",
+    "hedge",
+    "idempotency",
+    "limits",
+}
 
 
 def styled(word: str) -> Text:
@@ -38,7 +58,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Ite
     kept = [[one_line(cell) for cell in row] for row in rows]
     shown = [index for index in range(len(columns)) if any(row[index] for row in kept)]
     right = set(numbers)
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
     for index in shown:
         name = columns[index]
         # A narrow terminal cuts long texts before it cuts names, states and times.
@@ -51,11 +71,41 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Ite
     return made
 
 
+def narrowest(made: Table) -> int:
+    """Columns of a screen that a table takes when its texts are cut as far as they may be."""
+    return _gaps(made) + sum(column.min_width or 0 for column in made.columns)
+
+
+def fit(made: Table, width: int) -> Table:
+    """Cut the columns of a table until it fits a screen: first long texts, then long names, the widest first. By itself
+    rich would shorten all alike and lose the columns at the edge."""
+    wide = [max(cell_len(str(cell)) for cell in (column.header, *column.cells)) for column in made.columns]
+    excess = sum(wide) + _gaps(made) - width
+    elastic = [index for index, column in enumerate(made.columns) if column.header in _ELASTIC]
+    for indices in (elastic, range(len(wide))):
+        while excess > 0:
+            index = max(indices, key=lambda index: wide[index] - (made.columns[index].min_width or 0), default=None)
+            if index is None or wide[index] <= (made.columns[index].min_width or 0):
+                break
+            wide[index] -= 1
+            excess -= 1
+    for column, cells in zip(made.columns, wide, strict=True):
+        # Not `width`, which rich would narrow for names and ids too where even this does not fit.
+        column.min_width = column.max_width = cells
+    return made
+
+
+def _gaps(made: Table) -> int:
+    return _GAP * max(0, len(made.columns) - 1)
+
+
 def render(what: RenderableType, *, terminal: bool) -> str:
     """As text: in the terminal's width and colours, or plain, uncut and without trailing spaces."""
     buffer = io.StringIO()
     if terminal:
         console = Console(file=buffer, force_terminal=True, width=Console().width, highlight=False)
+        if isinstance(what, Table):
+            fit(what, console.width)
     else:
         console = Console(file=buffer, width=_WIDE, color_system=None, highlight=False)
     console.print(what)

@@ -41,12 +41,14 @@ def seconds(value: float) -> str:
     if value < 60:
         return f"{value:.2f} s"
     minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest:02d} s"
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def count(number: int, noun: str) -> str:
-    """`1 member`, `2 members`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count(number: int, noun: str, many: str = "") -> str:
+    """`1 member`, `2 members`; `many` is the plural where it does not just have an s."""
+    return f"{number:,} {noun if number == 1 else many or f'{noun}s'}"
 
 
 def usd(nanos: int) -> str:
@@ -54,6 +56,16 @@ def usd(nanos: int) -> str:
     whole, rest = divmod(abs(nanos), 10**9)
     decimals = f"{rest:09d}".rstrip("0").ljust(2, "0")
     return f"{'-' if nanos < 0 else ''}{whole:,}.{decimals} USD"
+
+
+def figure(value: float) -> str:
+    """A number without needless decimals: `3`, `1,200`, `0.8`."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.3f}".rstrip("0").rstrip(".")
+
+
+def percent(share: float) -> str:
+    """A share as `12.5%`."""
+    return f"{figure(round(100 * share, 1))}%"
 
 
 def early(group: Any) -> str:
@@ -85,8 +97,11 @@ def payload_text(payload: Any) -> str:
 
 
 def reason(failure: Any) -> str:
-    """A failure on one line."""
-    return one_line(f"{failure.reason}: {failure.message}") if failure is not None else ""
+    """A failure on one line, with what kept a further attempt from being made."""
+    if failure is None:
+        return ""
+    refused = failure.details.get("no_retry")
+    return one_line(f"{failure.reason}: {failure.message}{f'; no retry: {refused}' if refused else ''}")
 
 
 def receipt(stop: Any) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from motet import Limits
 from motet._duration import parse_duration
 from motet.model.payload import EMPTY, Payload
 from motet_server.cli.exits import UsageError
@@ -22,6 +23,9 @@ class Asked:
     labels: dict[str, str] = field(default_factory=dict)
     timeout: float | None = None
     """Seconds; None means no bound."""
+    tenant: str = ""
+    """On whose account; empty means nobody's."""
+    limits: Limits | None = None
 
 
 def pairs(option: str, words: Iterable[str] | None) -> dict[str, str]:

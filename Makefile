@@ -20,7 +20,7 @@ PROJECT_FILES := pyproject.toml proto/python/pyproject.toml clients/python/pypro
 export PATH := $(abspath $(BIN)):$(PATH)
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo test check $(CHECKS) fmt proto proto-check proto-baseline serve bench lock clean
+.PHONY: help demo test check $(CHECKS) fmt proto proto-check proto-baseline serve bench drill lock clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
@@ -52,8 +52,11 @@ proto-check: $(READY) ## Fail when the generated Python is not what proto/ says
 proto-baseline: $(READY) ## Accept the present contract as the released one (see docs/decisions)
 	@python tools/check_contract.py --accept
 
-bench: $(READY) ## Measure: cost of a member and of aggregating, memory of a wide group, latency of a cancel
+bench: $(READY) ## Measure: cost of a member, of aggregating and of durability, memory of a wide group, latency of a cancel
 	@for bench in benches/[!_]*.py; do echo "== $$bench"; python "$$bench" || exit 1; done
+
+drill: $(READY) ## Kill servers again and again and prove that no run is lost or run twice (about a minute)
+	@python tools/drill.py
 
 lock: $(READY) ## Resolve requirements.lock again (network; UPGRADE=1 takes newer versions)
 	@python -m pip install --quiet 'uv>=0.13,<0.14'

@@ -102,7 +102,7 @@ async def open_engine(
                 stop_grace=grace,
             )
             try:
-                await engine.open()
+                await engine.open(tenant for tenant in catalog.tenants if tenant != EVERYONE)
                 yield engine
             finally:
                 # Bounded by the engine: stopped runs detach members that do not stop, closing has its own patience.

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import Counter
-from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -70,8 +70,7 @@ class Engine:
         bounds: Bounds,
         stop_grace: float,
     ) -> None:
-        """`guards_of` makes the guards of runs and groups, `run_limits` tells the limits of a tenant's runs, `account` is
-        the guard whose counts the store keeps. `stop_grace` is in seconds."""
+        """`run_limits` tells the limits of a tenant's runs, `account` is the guard whose counts the store keeps."""
         self.nursery = nursery
         self.catalog = catalog
         self.admission = Admission(guards, nursery)
@@ -267,11 +266,13 @@ class Engine:
         return request.limits if given is None else given.tightened(request.limits)
 
     async def know(self, tenant: str) -> None:
-        """Make sure that what a tenant has used before is counted."""
+        """Count what a tenant has used before."""
         await self._accounts.know(tenant)
 
-    async def open(self) -> None:
-        """Carry on what an engine left behind that shared the store. Called by `open_engine`."""
+    async def open(self, tenants: Iterable[str] = ()) -> None:
+        """Carry on what an engine left in the store, and count what these tenants have used before."""
+        for tenant in tenants:
+            await self.know(tenant)
         await self._background.open()
 
     async def drain(self, grace: float) -> None:

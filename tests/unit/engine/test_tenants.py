@@ -279,7 +279,7 @@ async def test_a_run_is_refused_while_it_is_not_known_what_its_tenant_has_used(
 ) -> None:
     agent = ScriptedAgent("a")
     store = LastingStore()
-    async with motet.open_engine(bounded(t=TenantBounds(total=Quota(calls=2))), store=store) as engine:
+    async with motet.open_engine(bounded(everyone=TenantBounds(total=Quota(calls=2))), store=store) as engine:
         store.fails = 1
         with pytest.raises(StoreFailed):
             await engine.run(group_of(agent), tenant="t")

@@ -1,11 +1,10 @@
-"""The connections of one http agent, spread over as many httpx2 clients as their number asks for.
+"""The connections of one http agent, each a transport of its own, so that a request costs the same however many there are.
 
-Knows neither calls nor requests. The clients are made at the first use, inside trio.
+Knows neither calls nor responses. The transports are made when they are needed, inside trio.
 """
 
-import math
+from collections import deque
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -16,78 +15,74 @@ if TYPE_CHECKING:
 
     import httpx2
 
-CLIENT_CONNECTIONS: Final = 100
-"""Most connections of one client: its pool does work for each of them at every request."""
-
-
-@dataclass(slots=True)
-class Seat:
-    """One client, and how much of it is taken."""
-
-    client: "httpx2.AsyncClient"
-    connections: int
-    in_flight: int = 0
+KEEPALIVE_SECONDS: Final = 5.0
+"""A connection that nobody used for so long is closed, as httpx2 and most clients do: servers close theirs soon after."""
+_CLOSED_AT_ONCE: Final = 2
+"""Idle connections that one call closes at most: the pool shrinks faster than it is used, and no call pays for a burst."""
 
 
 class Pool:
-    """At most `connections` connections at once; who finds none free waits in order. `verify=None` means no TLS at all."""
+    """At most `connections` connections at once; who finds none free waits in order. `verify=None` means no TLS at all.
+
+    A pool of httpx2 looks at each of its connections, and asks the system about each idle one, several times a request.
+    So each transport has one connection, and the one used last, which is the likeliest to be still open, is taken first.
+    """
 
     def __init__(self, connections: int, *, verify: "bool | ssl.SSLContext | None") -> None:
-        self._connections = connections
         self._verify = verify
-        # Waiting happens here, not in httpx2, whose work at each request grows with the requests that wait in its pool.
+        self._context: ssl.SSLContext | None = None
         self._free = trio.Semaphore(connections)
-        self._seats: list[Seat] = []
+        self._open: set[httpx2.AsyncHTTPTransport] = set()
+        self._idle: deque[tuple[float, httpx2.AsyncHTTPTransport]] = deque()
+        """With the time since when; the one used last is last."""
         self._closed = False
 
     @property
-    def seats(self) -> tuple[Seat, ...]:
-        """The clients; empty before the first use and after closing."""
-        return tuple(self._seats)
+    def size(self) -> int:
+        """Transports, in use or idle; 0 before the first use and after closing."""
+        return len(self._open)
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
 
     @asynccontextmanager
-    async def client(self) -> "AsyncIterator[httpx2.AsyncClient | None]":
-        """The least loaded client, with a free connection for one request; None when the pool is closed."""
+    async def transport(self) -> "AsyncIterator[httpx2.AsyncHTTPTransport | None]":
+        """A transport for one request at a time; None when the pool is closed."""
         async with self._free:
             if self._closed:
                 yield None
                 return
-            if not self._seats:
-                self._seats = self._open_seats()
-            # The first of the least loaded has room, for `_free` counts all, and the wider ones come first.
-            seat = min(self._seats, key=lambda seat: seat.in_flight)
-            seat.in_flight += 1
+            transport = self._idle.pop()[1] if self._idle else self._make()
             try:
-                yield seat.client
+                await self._close_unused()
+                yield transport
             finally:
-                seat.in_flight -= 1
+                if not self._closed:
+                    self._idle.append((trio.current_time(), transport))
 
     async def aclose(self) -> None:
         self._closed = True
-        seats, self._seats = self._seats, []
-        for seat in seats:
-            await seat.client.aclose()
+        transports, self._open = self._open, set()
+        self._idle.clear()
+        for transport in transports:
+            await transport.aclose()
 
-    def _open_seats(self) -> list[Seat]:
-        from http.cookiejar import CookieJar, DefaultCookiePolicy  # noqa: PLC0415 - `import motet` stays quick
+    async def _close_unused(self) -> None:
+        long_ago = trio.current_time() - KEEPALIVE_SECONDS
+        for _ in range(_CLOSED_AT_ONCE):
+            if not self._idle or self._idle[0][0] > long_ago:
+                return
+            _, transport = self._idle.popleft()
+            self._open.discard(transport)
+            await transport.aclose()
 
+    def _make(self) -> "httpx2.AsyncHTTPTransport":
         import httpx2  # noqa: PLC0415 - `import motet` stays quick
 
-        # One context for all clients, for each loads every certificate authority.
-        verify = httpx2.create_ssl_context(trust_env=False) if self._verify is True else self._verify or False
-        number = math.ceil(self._connections / CLIENT_CONNECTIONS)
-        share, rest = divmod(self._connections, number)
-        no_cookies = DefaultCookiePolicy(allowed_domains=[])
-        seats = []
-        for index in range(number):
-            width = share + (index < rest)
-            client = httpx2.AsyncClient(
-                verify=verify,
-                trust_env=False,
-                follow_redirects=False,
-                cookies=CookieJar(no_cookies),  # one call's session must not become another's
-                limits=httpx2.Limits(max_connections=width, max_keepalive_connections=width),
-                headers={"user-agent": "motet", "accept-encoding": "identity"},
-            )
-            seats.append(Seat(client, width))
-        return seats
+        if self._context is None:  # one for all transports, for each loads every certificate authority
+            self._context = httpx2.create_ssl_context(verify=self._verify or False, trust_env=False)
+        limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS)
+        transport = httpx2.AsyncHTTPTransport(verify=self._context, trust_env=False, limits=limits)
+        self._open.add(transport)
+        return transport

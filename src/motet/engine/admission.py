@@ -14,7 +14,7 @@ import trio
 from motet.engine.alarms import Alarms
 from motet.model.agent import AgentInfo
 from motet.model.usage import NONE
-from motet.ports import ADMIT, Admit, End, Guard, Refuse, RunTicket, Start, Wait
+from motet.ports import ADMIT, Admit, Course, End, Guard, Refuse, RunTicket, Start, Wait
 
 NOTHING_USED: Final = End(NONE, 0.0)
 
@@ -54,35 +54,35 @@ class Admission:
 
     # -------------------------------------------------------------------------------------------------------- attempts
 
-    def concerned(self, agent: AgentInfo, tenant: str, *, repeats: bool) -> tuple[Guard, ...]:
-        """The engine's guards that starts of this agent on this tenant's account ask; `repeats` says that they may be made
-        again."""
-        return tuple(guard for guard in self.guards if guard.concerns(agent, tenant, repeats=repeats))
+    def course(self, agent: AgentInfo, tenant: str, scopes: Sequence[Guard], *, repeats: bool) -> Course:
+        """What starts of this agent on this tenant's account pass: `scopes`, and those of the engine's guards that they
+        concern. `repeats` says that the member may call its agent again."""
+        whole = [guard for guard in self.guards if guard.concerns(agent, tenant, repeats=repeats)]
+        return Course([*scopes, *whole])
 
-    def _asked(self, start: Start) -> Sequence[Guard]:
-        ticket = start.ticket
-        return (*ticket.scopes, *self.guards) if ticket.guards is None else ticket.guards
+    def _course(self, start: Start) -> Course:
+        return start.ticket.course or Course([*start.ticket.scopes, *self.guards])
 
     def try_start(self, start: Start, now: float) -> Wait | Refuse | None:
         """None when granted: then `ended` must follow exactly once."""
-        guards = self._asked(start)
-        for guard in guards:
-            verdict = guard.may_start(start, now)
+        course = self._course(start)
+        for ask in course.may_start:
+            verdict = ask(start, now)
             if verdict is not ADMIT and not isinstance(verdict, Admit):
                 return verdict
-        for guard in guards:
-            guard.started(start, now)
+        for tell in course.started:
+            tell(start, now)
         return None
 
     def ended(self, start: Start, end: End, now: float, *, paused: bool = False) -> None:
         """It has ended; `paused` says that it was paused and holds nothing but what it used."""
+        course = self._course(start)
         keys: list[Hashable] = []
-        guards = self._asked(start)
         if not paused:
-            for guard in guards:
-                keys.extend(guard.ended(start, now))
-        for guard in guards:
-            keys.extend(guard.settled(start, end, now))
+            for tell in course.ended:
+                keys += tell(start, now)
+        for settle in course.settled:
+            keys += settle(start, end, now)
         if self._waiting:
             self._freed(keys)
 
@@ -109,12 +109,12 @@ class Admission:
     def pause(self, start: Start) -> None:
         """The holder waits for a nested run. It must `resume`, or, when it ends first, is ended as paused."""
         now = trio.current_time()
-        for guard in self._asked(start):
+        for guard in self._course(start).guards:
             self._freed(guard.paused(start, now))
 
     def try_resume(self, start: Start) -> Wait | None:
         now = trio.current_time()
-        guards = self._asked(start)
+        guards = self._course(start).guards
         for guard in guards:
             verdict = guard.may_resume(start, now)
             # A call that runs cannot be refused any more: what would refuse it lets it finish.

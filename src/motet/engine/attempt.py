@@ -62,51 +62,37 @@ class Finding:
         """As in `motet.ports.End`."""
 
 
-class RunningAttempt:
-    """One call, from its start to its end. It is the host of the call."""
+class RunningAttempt(Start):
+    """One call, from the moment in which it asks to start to its end. It is the host of the call. What most calls never
+    have is at the class: one is made for every member."""
 
-    __slots__ = (
-        "_width",
-        "call",
-        "cause",
-        "deadline",
-        "ended_at",
-        "finding",
-        "kind",
-        "member",
-        "nested_active",
-        "nested_ended",
-        "number",
-        "race",
-        "scope",
-        "start",
-        "started",
-        "timed",
-    )
+    call: Call
+    number: int
+    """From 1."""
+    started: float
+    ended_at: float
+    timed: bool
+    """The deadline is not the group's."""
+    finding: Finding | None = None
+    """Set once it has ended, or was given up."""
+    alone: bool = False
+    """Its end is the member's, whatever comes of it."""
+    cause: StopCause | None = None
+    """Why it alone was stopped."""
+    scope: trio.CancelScope | None = None
+    """Of its own, when it may be stopped alone."""
+    race: "Race | None" = None
+    """What it takes part in, when others may run beside it."""
+    nested_active: int = 0
+    nested_ended: float = -math.inf
+    _width: Width | None = None
 
-    def __init__(self, member: "RunningMember", number: int, start: Start, now: float) -> None:
+    def __init__(self, member: "RunningMember", kind: AttemptKind, deadline: float) -> None:
+        """`deadline` is on trio's clock: the nearest of its own, the member's and the group's."""
+        self.ticket = member.ticket
+        self.kind = kind
+        self.deadline = deadline
         self.member = member
-        self.number = number
-        self.kind: AttemptKind = start.kind
-        self.start = start
-        self.started = now
-        self.ended_at = now
-        self.deadline: float = member.deadline
-        """The nearest of its own, the member's and the group's."""
-        self.timed: bool = member.timed
-        """The deadline is not the group's."""
-        self.call: Call
-        self.finding: Finding | None = None
-        """Set once it has ended, or was given up."""
-        self.cause: StopCause | None = None
-        """Why it alone was stopped."""
-        self.scope: trio.CancelScope | None = None
-        """Of its own, when it may be stopped alone."""
-        self.race: Race | None = None
-        """What it takes part in, when others may run beside it."""
-        self._width: Width | None = None
-        self.nested_active = 0
-        self.nested_ended = -math.inf
 
     async def live(self) -> None:
         """Call the agent. Leaves `finding` set, also when a cancellation from outside passes through."""
@@ -138,19 +124,25 @@ class RunningAttempt:
                 raise beyond from None
         else:
             self._replied(reply)
+        finally:
+            if self.alone:
+                member.end_alone(self)
 
     def leave(self) -> None:
         """It is over, whatever came of it: give back what it held, and settle what it used."""
-        now = trio.current_time()
         finding = self.finding
+        # A plain member's end is found in this very moment.
+        now = trio.current_time() if finding is None or not self.alone else self.ended_at
         usage, fault = (finding.usage, finding.fault) if finding is not None else (self._spent(), None)
-        # The time of groups that it ran is theirs.
-        away = self._width.away_until(now) if self._width is not None else 0.0
-        end = End(usage, max(0.0, now - self.started - away), fault)
-        profile = self.start.ticket.profile
+        ran = now - self.started
+        if self._width is not None:
+            # The time of groups that it ran is theirs.
+            ran = max(0.0, ran - self._width.away_until(now))
+        end = End(usage, ran, fault)
+        profile = self.ticket.profile
         if isinstance(profile, AgentProfile):
             profile.learn(end)
-        self.member.group.run.engine.admission.ended(self.start, end, now, paused=self.paused)
+        self.member.group.run.engine.admission.ended(self, end, now, paused=self.paused)
 
     # ------------------------------------------------------------------------------------------------------- findings
 
@@ -283,7 +275,7 @@ class RunningAttempt:
     def own_width(self) -> Width:
         """Made when it first waits for a run: most never do."""
         if self._width is None:
-            self._width = Width(self.member.group.run.engine.admission, self.start)
+            self._width = Width(self.member.group.run.engine.admission, self)
         return self._width
 
     @property

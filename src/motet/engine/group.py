@@ -7,15 +7,15 @@ resists cancellation can be reported as DETACHED instead of holding the caller.
 
 import contextvars
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from motet.engine import causes, outcomes, settle
 from motet.engine.asking import Asking, all_outcomes
+from motet.engine.attempt import RunningAttempt
 from motet.engine.causes import StopCause
 from motet.engine.deciding import Deciding
 from motet.engine.member import RunningMember
@@ -30,7 +30,7 @@ from motet.model.outcome import AttemptKind, Failure, Outcome
 from motet.model.payload import Payload
 from motet.model.result import GroupResult
 from motet.model.state import State
-from motet.ports import Ask, Scope, Start, Ticket, Wait
+from motet.ports import Ask, Scope, Ticket, Wait
 
 if TYPE_CHECKING:
     from motet.engine.history import MemberHistory
@@ -205,37 +205,39 @@ class GroupExecution:
         for index, past in sorted(self.restored.items()):
             member = RunningMember(self, index, self.node.seats.spec(index), self.ticket(index), now)
             member.take_up(past)
-            self._launch(nursery, member, None)
+            self._launch(nursery, member, member.live)
         self.restored.clear()
 
     def _pump(self) -> None:
         """Start members, in declared order, until the width is used up or every agent that is left is held back."""
         admission = self.run.engine.admission
         nursery = self._nursery
+        now = trio.current_time()
         while nursery is not None and self._active < self.node.width and self.cause is None:
             ticket = self.queue.ready
             if ticket is None:
                 break
-            now = trio.current_time()
             if now >= self.deadline:
                 # The scope's own cancellation is on its way; until it arrives nothing more may start.
                 break
             index = self.queue.head
-            member = RunningMember(self, index, self.node.seats.spec(index), ticket, now)
+            spec = self.node.seats.spec(index)
+            member = RunningMember(self, index, spec, ticket, now)
             if member.timeout == 0:
                 self.queue.take()
                 self.skip(index, causes.deadline_exceeded(now, "member").failure, now)
                 continue
             if member.asks_itself:
                 self.queue.take()
-                self._launch(nursery, member, None)
+                self._launch(nursery, member, member.live)
                 continue
-            start = Start(ticket, AttemptKind.FIRST, member.deadline_from(now))
-            verdict = admission.try_start(start, now)
+            attempt = RunningAttempt(member, AttemptKind.FIRST, member.deadline_from(now))
+            verdict = admission.try_start(attempt, now)
             if verdict is None:
                 self.queue.take()
-                member.begin(start, now)
-                self._launch(nursery, member, start)
+                member.begin(attempt, now)
+                attempt.alone = spec.plain
+                self._launch(nursery, member, attempt.live if attempt.alone else member.live)
             elif isinstance(verdict, Wait):
                 self.queue.hold(verdict.key)
                 admission.wait(verdict, self)
@@ -244,10 +246,10 @@ class GroupExecution:
         if not self.queue.waiting:
             self._all_started.set()
 
-    def _launch(self, nursery: trio.Nursery, member: RunningMember, start: Start | None) -> None:
+    def _launch(self, nursery: trio.Nursery, member: RunningMember, live: Callable[[], Awaitable[None]]) -> None:
         self.running[member.index] = member
         self._active += 1
-        self._context.run(partial(nursery.start_soon, member.live, start, name=member.name))
+        self._context.run(nursery.start_soon, live, name=member.name)  # type: ignore[arg-type]  # a keyword, as Context.run takes
 
     # -------------------------------------------------------------------------------------------------------- ending
 
@@ -278,10 +280,14 @@ class GroupExecution:
 
     def _store(self, index: int, outcome: Outcome) -> None:
         self.keep(index, outcome)
-        self.emit(MemberEnded(outcome), outcome.member)
+        if self.run.journal.heard:
+            self.emit(MemberEnded(outcome), outcome.member)
+        else:
+            self.run.journal.pass_over()
         for guard in self.guards:
             guard.member_ended(outcome)
-        self.decide()
+        if self._deciding.decided:
+            self.decide()
         if self._detached and self._ended == len(self._outcomes):
             self._concluded.set()
 

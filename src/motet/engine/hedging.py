@@ -8,7 +8,6 @@ from motet.engine import causes, outcomes
 from motet.engine.attempt import RunningAttempt, first_leaf
 from motet.model.outcome import AttemptKind
 from motet.model.state import State
-from motet.ports import Start
 
 if TYPE_CHECKING:
     from motet.engine.member import RunningMember
@@ -71,12 +70,13 @@ class Race:
         """One more attempt, if there is room for it at this moment: a hedge never waits. Whether it was made."""
         member = self._member
         now = trio.current_time()
-        if member.ended or now >= member.deadline:
+        if member.ended or now >= member.deadline_from(now):
             return False
-        start = Start(member.ticket, AttemptKind.HEDGE, member.deadline_from(now))
-        if member.group.run.engine.admission.try_start(start, now) is not None:
+        attempt = RunningAttempt(member, AttemptKind.HEDGE, member.deadline_from(now))
+        if member.group.run.engine.admission.try_start(attempt, now) is not None:
             return False
-        self._launch(nursery, member.begin(start, now))
+        member.begin(attempt, now)
+        self._launch(nursery, attempt)
         return True
 
     def found(self, attempt: RunningAttempt) -> None:

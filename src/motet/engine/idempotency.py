@@ -50,7 +50,7 @@ def identity_of(member: "RunningMember") -> Identity:
             info.kind.value,
             getattr(member.agent, "settings", None),
             member.input,
-            member.variables,
+            member.find_variables(),
         ]
     )
     fingerprint = hashlib.sha256(what.encode(errors="surrogatepass")).hexdigest()

@@ -47,26 +47,31 @@ class Journal:
         self.sequence = 0
         self.elapsed = 0.0
         """Seconds, of the last event that was heard."""
-        self.sinks: list[Sink] = []
+        self.heard = bool(observers)
+        """Somebody listens."""
+        self._sinks: list[Sink] = []
         self.progress = 0
         self.barrier: Callable[[], Awaitable[None]] | None = None
         """Set for a run that is recorded: waits until all that has been told so far is."""
         self._observers = observers
 
-    @property
-    def heard(self) -> bool:
-        """Somebody listens."""
-        return bool(self.sinks or self._observers)
+    def follow(self, sink: Sink) -> None:
+        """Hear every event from now on."""
+        self._sinks.append(sink)
+        self.heard = True
+
+    def pass_over(self) -> None:
+        """Something happened that nobody hears of, and nobody can begin to later: it is counted, not described."""
+        self.sequence += 1
 
     def emit(self, detail: Detail, group: str = "", member: str = "", parent: str = "") -> None:
         self.sequence += 1
         if not self.heard:
-            # Nobody listens, and nobody can begin to later: the fact is counted, not described.
             return
         # Never back, not even by a rounding: a run that goes on after a crash counts from another moment.
         self.elapsed = max(self.elapsed, trio.current_time() - self.started)
         event = Event(self.sequence, self.elapsed, detail, group, member, parent)
-        for sink in self.sinks:
+        for sink in self._sinks:
             sink(event)
         if self._observers:
             self._observers(self.run_id, event)

@@ -20,7 +20,7 @@ from motet.model.event import AttemptEnded, AttemptStarted, MemberStarted
 from motet.model.outcome import Attempt, AttemptKind, Failure, Outcome
 from motet.model.payload import Payload
 from motet.model.state import State
-from motet.ports import Agent, Call, Conflict, Replayed, Start, Ticket
+from motet.ports import Agent, Call, Conflict, Replayed, Ticket
 
 if TYPE_CHECKING:
     from motet.engine.admission import Asking
@@ -33,82 +33,51 @@ MAX_RESUMES: Final = 100
 
 
 class RunningMember:
-    """One member that has left the queue."""
+    """One member that has left the queue. What most members never have is at the class: it costs nothing until then."""
 
-    __slots__ = (
-        "agent",
-        "asking",
-        "attempts",
-        "deadline",
-        "detached",
-        "ended",
-        "group",
-        "held",
-        "history",
-        "identity",
-        "index",
-        "log",
-        "made",
-        "name",
-        "nested_closed",
-        "nested_count",
-        "nested_runs",
-        "progress",
-        "queued",
-        "spec",
-        "started",
-        "ticket",
-        "timed",
-        "timeout",
-        "told",
-        "winner",
-    )
+    history: "MemberHistory | None" = None
+    """What is recorded of it from before a crash."""
+    ended: bool = False
+    """Its outcome is known."""
+    detached: bool = False
+    """It was given up, and its task still runs."""
+    queued: float = 0.0
+    """Seconds from the group's start to its own, once it has started."""
+    made: int = 0
+    """Attempts so far."""
+    attempts: tuple[RunningAttempt, ...] = ()
+    """Those that run."""
+    log: tuple[Attempt, ...] = ()
+    """Those that ended, by number, kept when there is more than one."""
+    told: frozenset[int] = frozenset()
+    """Numbers of the attempts whose end an event has told."""
+    winner: RunningAttempt | None = None
+    """The attempt that answered while others still run."""
+    identity: Identity | None = None
+    """By which its call is made once."""
+    held: Held | None = None
+    """The right to make its call, once it has it."""
+    asking: "Asking | None" = None
+    """While it waits for its next attempt to be admitted."""
+    progress: int = 0
+    nested_runs: "tuple[RunExecution, ...]" = ()
+    """In the order in which they started."""
+    nested_closed: "tuple[GroupResult, ...]" = ()
+    """Groups that it ran before a crash and that were not taken up again."""
+    nested_count: int = 0
 
     def __init__(self, group: "GroupExecution", index: int, spec: SeatSpec, ticket: Ticket, now: float) -> None:
+        seats = group.node.seats
         self.group = group
         self.index = index
         self.spec = spec
         self.agent: Agent = spec.agent
         self.ticket = ticket
-        self.name = group.node.seats.name(index)
-        self.timeout = group.node.seats.timeout(spec, index)
+        self.name = seats.name_of(spec, index)
+        self.timeout = seats.timeout(spec, index)
         """Seconds of run time: of the member, or of each call when only its agent has one; None without a bound."""
         self.started = now
         """Of its first attempt; until then, when it left the queue."""
-        self.queued = 0.0
-        """Seconds from the group's start to its own, once it has started."""
-        self.deadline: float = group.deadline
-        """The nearest of its own and the group's."""
-        self.timed: bool = False
-        """Its own deadline is the nearer one."""
-        self.ended = False
-        """Its outcome is known."""
-        self.detached = False
-        """It was given up, and its task still runs."""
-        self.attempts: list[RunningAttempt] = []
-        """Those that run."""
-        self.made = 0
-        """Attempts so far."""
-        self.log: list[Attempt] = []
-        """Those that ended, kept when there is more than one."""
-        self.told: set[int] = set()
-        """Numbers of the attempts whose end an event has told."""
-        self.winner: RunningAttempt | None = None
-        """The attempt that answered while others still run."""
-        self.history: MemberHistory | None = None
-        """What is recorded of it from before a crash."""
-        self.identity: Identity | None = None
-        """By which its call is made once."""
-        self.asking: Asking | None = None
-        """While it waits for its next attempt to be admitted."""
-        self.held: Held | None = None
-        """The right to make its call, once it has it."""
-        self.progress = 0
-        self.nested_runs: list[RunExecution] = []
-        """In the order in which they started."""
-        self.nested_closed: list[GroupResult] = []
-        """Groups that it ran before a crash and that were not taken up again."""
-        self.nested_count = 0
 
     @property
     def is_plain(self) -> bool:
@@ -124,8 +93,8 @@ class RunningMember:
     def input(self) -> Payload:
         return self.group.node.seats.input(self.spec, self.index, self.group.input)
 
-    @property
-    def variables(self) -> Mapping[str, Payload]:
+    def find_variables(self) -> Mapping[str, Payload]:
+        """Worked out when the agent asks for them: most do not."""
         return self.group.node.seats.variables(self.spec, self.index, self.group.variables)
 
     @property
@@ -143,31 +112,32 @@ class RunningMember:
         self.history = past
         self.started = run.root.started + past.started
         self.queued = past.queued
-        self.log = sorted([*past.attempts, *past.interrupted(history.elapsed)], key=lambda each: each.number)
-        self.told = {attempt.number for attempt in past.attempts}
+        log = [*past.attempts, *past.interrupted(history.elapsed)]
+        self.log = tuple(sorted(log, key=lambda each: each.number))
+        self.told = frozenset(attempt.number for attempt in past.attempts)
         self.made = len(self.log)
         self.nested_count = len(past.nested_before) + len(past.nested)
         for path in past.nested_before:
-            self.nested_closed += history.results_under(path)
+            self.nested_closed += tuple(history.results_under(path))
 
     # -------------------------------------------------------------------------------------------------------- attempts
 
-    def begin(self, start: Start, now: float) -> RunningAttempt:
+    def begin(self, attempt: RunningAttempt, now: float) -> None:
         """The next attempt, which has been admitted and is to live at once."""
         group = self.group
+        run = group.run
         first = self.made == 0
         if first:
             self.started = now
             self.queued = now - group.started
-        self.deadline = self.deadline_from(now)
-        self.timed = self.deadline < group.deadline
         self.made += 1
-        attempt = RunningAttempt(self, self.made, start, now)
-        run = group.run
+        attempt.number = self.made
+        attempt.started = attempt.ended_at = now
+        attempt.timed = attempt.deadline < group.deadline
         attempt.call = Call(
             self.input,
             host=attempt,
-            variables=self.variables,
+            variables=self.find_variables,
             run_id=run.journal.run_id,
             group=group.name,
             member=self.name,
@@ -175,22 +145,28 @@ class RunningMember:
             attempt=self.made,
             depth=run.depth,
             deadline=attempt.deadline,
-            idempotency_key=f"{run.journal.run_id}/{group.parent}/{group.name}/{self.name}",
+            idempotency_key=self.key,
         )
-        start.deadline = attempt.deadline
-        self.attempts.append(attempt)
-        if first:
-            group.began()
-            group.emit(MemberStarted(self.ticket.agent.name, self.queued), self.name)
-        else:
+        self.attempts += (attempt,)
+        if not first:
             if self.history is not None:
-                if start.kind is AttemptKind.RETRY:
+                if attempt.kind is AttemptKind.RETRY:
                     self.close_nested()
                 self._tell_untold()
-            group.emit(AttemptStarted(self.made, start.kind), self.name)
+            group.emit(AttemptStarted(self.made, attempt.kind), self.name)
+        else:
+            group.began()
+            if run.journal.heard:
+                group.emit(MemberStarted(self.ticket.agent.name, self.queued), self.name)
+            else:
+                run.journal.pass_over()
         if attempt.timed:
             group.overdue.arm(attempt.deadline + run.engine.stop_grace)
-        return attempt
+
+    def key(self) -> str:
+        """What names its calls to services that can tell a repeat: the same for every attempt, also after a crash."""
+        group = self.group
+        return f"{group.run.journal.run_id}/{group.parent}/{group.name}/{self.name}"
 
     def deadline_from(self, now: float) -> float:
         """On trio's clock, of a call that starts now: the nearest of its own, the member's and the group's."""
@@ -200,29 +176,28 @@ class RunningMember:
         since = self.started if self.made and not self.spec.timeout_is_agents(self.index) else now
         return min(since + self.timeout, self.group.deadline)
 
-    async def live(self, start: Start | None) -> None:
-        """Make the attempts, tell the group how they ended, and leave. `start` has been admitted; None when there is none
-        yet and the member asks by itself."""
+    def end_alone(self, attempt: RunningAttempt) -> None:
+        """The one call of a plain member is over, and the member with it."""
+        if attempt.finding is not None:
+            self.group.record(self, outcomes.outcome(self, attempt.finding, attempt.ended_at))
+        self.attempts = ()
+        attempt.leave()
+        self.group.leave(self)
+
+    async def live(self) -> None:
+        """Make the attempts, tell the group how they ended, and leave. The first may have begun; else the member asks for
+        it by itself."""
         try:
-            if start is not None and self.is_plain:
-                attempt = self.attempts[0]
-                try:
-                    await attempt.live()
-                finally:
-                    if attempt.finding is not None:
-                        self.group.record(self, outcomes.outcome(self, attempt.finding, attempt.ended_at))
-                    self.over(attempt)
-            else:
-                await self._live_long(start)
+            await self._live_long()
         finally:
             self.group.leave(self)
 
     def over(self, attempt: RunningAttempt) -> None:
         """An attempt's task is over, whatever came of it."""
-        self.attempts.remove(attempt)
+        self.attempts = tuple(each for each in self.attempts if each is not attempt)
         attempt.leave()
 
-    async def _live_long(self, start: Start | None) -> None:
+    async def _live_long(self) -> None:
         outcome: Outcome | None = None
         group = self.group
         try:
@@ -238,7 +213,7 @@ class RunningMember:
                 else:
                     self.held = answer
             if outcome is None:
-                outcome = await self._attempt_on(start)
+                outcome = await self._attempt_on()
         except trio.Cancelled:
             outcome = outcomes.stopped_between(self, group.stop_cause(trio.current_time()))
             raise
@@ -254,7 +229,7 @@ class RunningMember:
                 self.tell_rest()
                 group.record(self, outcome)
 
-    async def _attempt_on(self, start: Start | None) -> Outcome:
+    async def _attempt_on(self) -> Outcome:
         """Attempt after attempt, until one decides."""
         kind = AttemptKind.FIRST
         if self.history is not None:
@@ -267,12 +242,15 @@ class RunningMember:
                 await trio.sleep_until(self.group.run.root.started + self.history.retry_at)
         retries = sum(attempt.kind is AttemptKind.RETRY for attempt in self.log) + (kind is AttemptKind.RETRY)
         while True:
-            if start is None:
-                start = Start(self.ticket, kind, self.deadline_from(trio.current_time()))
-                kept_out = await self._admit(start)
+            if not self.attempts:
+                attempt = RunningAttempt(self, kind, self.deadline_from(trio.current_time()))
+                kept_out = await self._admit(attempt)
                 if kept_out is not None:
                     return kept_out
-            attempt = await self._one_round(start)
+                now = trio.current_time()
+                attempt.deadline = self.deadline_from(now)
+                self.begin(attempt, now)
+            attempt = await self._one_round(self.attempts[0])
             if self.ended:
                 # It was given up meanwhile: nothing more is made of it.
                 return outcomes.last_outcome(self)
@@ -285,7 +263,7 @@ class RunningMember:
             self.tell_end(attempt.as_attempt(), wait)
             retries += 1
             await trio.sleep(wait)
-            start, kind = None, AttemptKind.RETRY
+            kind = AttemptKind.RETRY
 
     def _wait_after(self, finding: Finding, made: int) -> float | None:
         """Seconds until the call is made again; None when it is not."""
@@ -296,15 +274,15 @@ class RunningMember:
             return None
         return wait
 
-    async def _admit(self, start: Start) -> Outcome | None:
+    async def _admit(self, attempt: RunningAttempt) -> Outcome | None:
         """Wait until an attempt may start; how the member ends when it may not."""
         refusal = None
         with trio.CancelScope(deadline=self._last_moment()) as scope:
             await trio.lowlevel.checkpoint_if_cancelled()
             admission = self.group.run.engine.admission
-            self.asking = admission.asking(start)
+            self.asking = admission.asking(attempt)
             try:
-                refusal = await admission.acquire(start, self.asking)
+                refusal = await admission.acquire(attempt, self.asking)
             finally:
                 self.asking = None
         if scope.cancelled_caught:
@@ -318,10 +296,8 @@ class RunningMember:
             return math.inf
         return self.started + self.timeout
 
-    async def _one_round(self, start: Start) -> RunningAttempt:
+    async def _one_round(self, attempt: RunningAttempt) -> RunningAttempt:
         """One call, or several at once; the one that decides."""
-        # Whoever found it admitted has begun its first attempt already.
-        attempt = self.attempts[0] if self.attempts else self.begin(start, trio.current_time())
         spec = self.spec
         delay = hedge_delay(spec.hedge, spec.info.replay_safe, self.ticket.profile)
         if delay is None or spec.hedge is None:
@@ -336,14 +312,13 @@ class RunningMember:
     def keep(self, attempt: RunningAttempt) -> None:
         """An attempt has ended: remember it."""
         if attempt.finding is not None and all(each.number != attempt.number for each in self.log):
-            self.log.append(attempt.as_attempt())
-            self.log.sort(key=lambda each: each.number)
+            self.log = tuple(sorted((*self.log, attempt.as_attempt()), key=lambda each: each.number))
 
     # ---------------------------------------------------------------------------------------------------------- events
 
     def tell_end(self, attempt: Attempt, retry_in: float | None = None) -> None:
         """Tell of the end of an attempt. Only of members that make several."""
-        self.told.add(attempt.number)
+        self.told |= {attempt.number}
         self.group.emit(AttemptEnded(attempt, retry_in), self.name)
 
     def tell_rest(self) -> None:
@@ -365,7 +340,7 @@ class RunningMember:
         for path in past.nested:
             for told in history.close_path(path, trio.current_time() - run.root.started):
                 run.journal.emit(told.detail, told.group, told.member, told.parent)
-            self.nested_closed += history.results_under(path)
+            self.nested_closed += tuple(history.results_under(path))
         past.nested.clear()
 
     # ------------------------------------------------------------------------------------------------- nesting

@@ -35,8 +35,9 @@ def skipped(group: "GroupExecution", index: int, failure: Failure, now: float) -
 
 def outcome(member: "RunningMember", finding: Finding, now: float) -> Outcome:
     """What the attempt that decides makes of the member."""
-    member.close_nested()
-    nested: tuple[GroupResult, ...] = tuple(member.nested_closed)
+    if member.history is not None:
+        member.close_nested()
+    nested = member.nested_closed
     usage = finding.usage
     if member.made > 1:
         usage = usage_module.NONE
@@ -64,7 +65,7 @@ def outcome(member: "RunningMember", finding: Finding, now: float) -> Outcome:
         stop=finding.stop,
         metadata={} if reply is None or reply.metadata is None else reply.metadata,
         nested=nested,
-        attempt_log=tuple(member.log) if member.made > 1 else (),
+        attempt_log=member.log if member.made > 1 else (),
     )
 
 
@@ -156,7 +157,7 @@ def replayed(member: "RunningMember", kept: Outcome) -> Outcome:
         usage=settle.total_usage(attempt.usage for attempt in member.log),
         cached=True,
         metadata=metadata,
-        attempt_log=tuple(member.log) if member.made > 1 else (),
+        attempt_log=member.log if member.made > 1 else (),
     )
 
 

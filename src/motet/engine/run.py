@@ -186,7 +186,7 @@ class RunExecution:
 
     def follow(self, sink: Sink) -> None:
         """Hear every event from the first. Only before the run has started."""
-        self.journal.sinks.append(sink)
+        self.journal.follow(sink)
 
     async def execute(self) -> RunResult:
         """Run the plan. Always leaves `result` set, also when the caller's cancellation passes through."""
@@ -302,7 +302,7 @@ class RunExecution:
         except Exhausted:
             member.leave_path(path)
             raise
-        member.nested_runs.append(nested)
+        member.nested_runs += (nested,)
         away = Away(attempt)
         away.go()
         try:

@@ -87,7 +87,10 @@ class Seats:
         return self.specs[index if self._plain else bisect_right(self._firsts, index) - 1]
 
     def name(self, index: int) -> str:
-        spec = self.spec(index)
+        return self.name_of(self.spec(index), index)
+
+    def name_of(self, spec: SeatSpec, index: int) -> str:
+        """Of a seat whose spec is at hand."""
         return spec.name if spec.member.replicas is None else f"{spec.name}_{index - spec.first + 1}"
 
     def weight(self, index: int) -> float:
@@ -104,7 +107,7 @@ class Seats:
 
     def timeout(self, spec: SeatSpec, index: int) -> float | None:
         """Seconds of run time: the replica's, else the member's, else the agent's; None without a bound."""
-        override = self.override(spec, index)
+        override = self.override(spec, index) if spec.overrides else None
         if override is not None and override.timeout is not None:
             return override.timeout
         return spec.member.timeout if spec.member.timeout is not None else spec.info.timeout

@@ -30,7 +30,7 @@ def tickets_of(group: "GroupExecution") -> list[Ticket]:
                 run.request.labels,
                 run.tenant,
                 profiles.of(spec.info),
-                (*group.scopes, *run.engine.admission.concerned(spec.info, run.tenant, repeats=repeats)),
+                run.engine.admission.course(spec.info, run.tenant, group.scopes, repeats=repeats),
                 group.scopes,
             )
         made.append(ticket)

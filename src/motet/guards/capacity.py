@@ -42,17 +42,18 @@ class Capacity(Guard):
         # The narrowest first: a start that waits for its agent is not woken for every call that ends in the engine.
         agent = start.ticket.agent
         provider = agent.provider
-        if self._agents.full(agent.name, agent.max_parallel):
+        if agent.max_parallel is not None and self._agents.full(agent.name, agent.max_parallel):
             return Wait(("agent", agent.name))
         if provider and self._providers.full(provider, self._bounds.get(provider)):
             return Wait(("provider", provider))
-        if self._engine.full(self._engine.limit):
+        engine = self._engine
+        if engine.limit is not None and engine.in_use >= engine.limit:
             return Wait(("engine",))
         return ADMIT
 
     def started(self, start: Start, now: float) -> None:  # noqa: ARG002 - width does not depend on time
         agent = start.ticket.agent
-        self._engine.take()
+        self._engine.in_use += 1
         if agent.provider:
             self._providers.take(agent.provider, self._bounds.get(agent.provider))
         self._agents.take(agent.name, agent.max_parallel)
@@ -96,9 +97,6 @@ class _Count:
     def full(self, limit: int | None) -> bool:
         return limit is not None and self.in_use >= limit
 
-    def take(self) -> None:
-        self.in_use += 1
-
     def give(self) -> None:
         if not self.in_use:
             raise RuntimeError("capacity was given back that nobody held")
@@ -135,9 +133,10 @@ class _Counts:
         count = self._counts.get(name)
         if count is None:
             count = self._counts[name] = _Count(limit)
-        self._idle.pop(name, None)
+        elif not count.in_use:
+            self._idle.pop(name, None)
         count.limit = limit
-        count.take()
+        count.in_use += 1
 
     def give(self, name: str) -> None:
         count = self._counts.get(name)

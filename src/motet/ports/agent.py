@@ -1,7 +1,7 @@
 """Agent: answers one call. What it receives, and what stands behind that."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import trio
@@ -35,20 +35,20 @@ class Call:
     """
 
     __slots__ = (
+        "_variables",
         "attempt",
         "deadline",
         "depth",
         "detached",
         "group",
         "host",
-        "idempotency_key",
         "input",
+        "key",
         "member",
         "run_id",
         "session_id",
         "spent",
         "stop_detail",
-        "variable_payloads",
     )
 
     def __init__(
@@ -56,7 +56,7 @@ class Call:
         input: Payload = EMPTY,
         *,
         host: CallHost,
-        variables: Mapping[str, Payload] | None = None,
+        variables: "Mapping[str, Payload] | Callable[[], Mapping[str, Payload]] | None" = None,
         run_id: str = "",
         group: str = "",
         member: str = "",
@@ -64,12 +64,12 @@ class Call:
         attempt: int = 1,
         depth: int = 0,
         deadline: float = math.inf,
-        idempotency_key: str = "",
+        idempotency_key: "str | Callable[[], str]" = "",
     ) -> None:
         self.input = input
         """What to answer."""
         self.host = host
-        self.variable_payloads: Mapping[str, Payload] = variables if variables is not None else {}
+        self._variables = variables if variables is not None else {}
         self.run_id = run_id
         self.group = group
         self.member = member
@@ -82,15 +82,20 @@ class Call:
         """Of the run this call belongs to; 0 for a run that no other started."""
         self.deadline = deadline
         """On trio's clock; the nearest of member, group, plan and caller; infinite when there is none."""
-        self.idempotency_key = idempotency_key
-        """The same for every attempt of this member, also after a crash: services that take one can tell a repeat by it.
-        Empty when there is none."""
+        self.key = idempotency_key
+        """What `idempotency_key` gives, or how to find it."""
         self.spent = NONE
         """What `spend` has told so far."""
         self.stop_detail = ""
         """Set by an agent, before it lets a cancellation through, to say in the receipt how it stopped its work."""
         self.detached = ""
         """Set by an agent, before it lets a cancellation through, to name work that it could not stop and that still runs."""
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this member, also after a crash: services that take one can tell a repeat by it.
+        Empty when there is none."""
+        return self.key if isinstance(self.key, str) else self.key()
 
     @property
     def text(self) -> str:
@@ -101,6 +106,13 @@ class Call:
     def value(self) -> Any:
         """The input as a Python value, a new copy each time."""
         return self.input.value
+
+    @property
+    def variable_payloads(self) -> Mapping[str, Payload]:
+        """Variables as they were given."""
+        if callable(self._variables):
+            self._variables = self._variables()
+        return self._variables
 
     @property
     def variables(self) -> dict[str, Any]:

@@ -56,8 +56,8 @@ class Ticket:
     """Empty means nobody's account."""
     profile: "Profile | None" = None
     """None in tests of guards that do not look at it."""
-    guards: "tuple[Guard, ...] | None" = None
-    """All that a start asks; None: those of `scopes`, and every guard of the engine."""
+    course: "Course | None" = None
+    """What its starts pass; None: the guards of `scopes`, and all of the engine's."""
     scopes: "tuple[Guard, ...]" = ()
     """Guards of the group, its run, the runs around it and its tenant, asked beside the engine's own."""
 
@@ -187,6 +187,20 @@ class Guard:
     def uses(self) -> Sequence[LimitUse]:
         """What is in use now, for `engine.limits()`."""
         return ()
+
+
+class Course:
+    """Guards put together for starts that pass them again and again: of each moment those guards that look at it."""
+
+    __slots__ = ("ended", "guards", "may_start", "settled", "started")
+
+    def __init__(self, guards: "Sequence[Guard]") -> None:
+        self.guards = tuple(guards)
+        """All, in the order in which they are asked."""
+        self.may_start = [guard.may_start for guard in guards if type(guard).may_start is not Guard.may_start]
+        self.started = [guard.started for guard in guards if type(guard).started is not Guard.started]
+        self.ended = [guard.ended for guard in guards if type(guard).ended is not Guard.ended]
+        self.settled = [guard.settled for guard in guards if type(guard).settled is not Guard.settled]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ class Admission:
     def __init__(self, guards: Sequence[Guard], nursery: trio.Nursery) -> None:
         self.guards = tuple(guards)
         self._waiting: dict[Hashable, OrderedDict[Waiter, None]] = {}
-        self._alarms = Alarms(nursery, lambda key: self._freed((key,)))
+        self._alarms: Alarms[Hashable] = Alarms(nursery, lambda key: self._freed((key,)))
 
     # ------------------------------------------------------------------------------------------------------------ runs
 

@@ -1,22 +1,25 @@
 """Moments at which something that waits should look again. One task, that exists only while there is such a moment."""
 
 from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
 
 import trio
 
+K = TypeVar("K", bound=Hashable)
 
-class Alarms:
+
+class Alarms(Generic[K]):
     """At most one moment for each key: the earliest that was asked for."""
 
-    def __init__(self, nursery: trio.Nursery, ring: Callable[[Hashable], None]) -> None:
+    def __init__(self, nursery: trio.Nursery, ring: Callable[[K], None]) -> None:
         """`ring` is called with the key when its moment has come; synchronous."""
         self._nursery = nursery
         self._ring = ring
-        self._moments: dict[Hashable, float] = {}
+        self._moments: dict[K, float] = {}
         self._scope: trio.CancelScope | None = None
         self._closed = False
 
-    def set(self, key: Hashable, at: float) -> None:
+    def set(self, key: K, at: float) -> None:
         """Ring for `key` at this time on trio's clock, or before when that was asked for already."""
         if self._closed or at >= self._moments.get(key, float("inf")):
             return
@@ -27,7 +30,7 @@ class Alarms:
         elif at < self._scope.deadline:
             self._scope.deadline = at
 
-    def drop(self, key: Hashable) -> None:
+    def drop(self, key: K) -> None:
         """Nobody waits for `key` any more."""
         self._moments.pop(key, None)
 

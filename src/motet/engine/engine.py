@@ -12,6 +12,7 @@ import trio
 from motet.engine import causes
 from motet.engine.accounts import Accounts
 from motet.engine.admission import Admission
+from motet.engine.alarms import Alarms
 from motet.engine.attempt import CURRENT, RunningAttempt
 from motet.engine.away import Away
 from motet.engine.background import Background, JoinedStream, Started, WatchStream
@@ -19,9 +20,10 @@ from motet.engine.causes import StopCause
 from motet.engine.idempotency import Idempotency
 from motet.engine.journal import Observers
 from motet.engine.mapping import MapInput, MapStream
+from motet.engine.plans import Plans
 from motet.engine.profile import Profiles
 from motet.engine.requests import as_request
-from motet.engine.resolve import Bounds, Names, resolve
+from motet.engine.resolve import Bounds, Names
 from motet.engine.run import Past, RunExecution, refused
 from motet.engine.statistics import EngineStatistics
 from motet.engine.stream import OwnStream, RunStream
@@ -35,6 +37,7 @@ from motet.ports import Account, Guard, GuardsOf, Observer, Store
 
 if TYPE_CHECKING:
     from motet.engine.group import GroupExecution
+    from motet.engine.overdue import Overdue
     from motet.model.state import State
 
 CLOSE_PATIENCE: Final = 5.0
@@ -75,6 +78,7 @@ class Engine:
         self.catalog = catalog
         self.admission = Admission(guards, nursery)
         self.guards_of = guards_of
+        self.patience: Alarms[Overdue] = Alarms(nursery, lambda overdue: overdue.look())
         self.profiles = Profiles()
         self.idempotency = Idempotency(store)
         self.observers = Observers(observers)
@@ -88,6 +92,7 @@ class Engine:
         self._run_limits = run_limits
         self._store = store
         self._runs: set[RunExecution] = set()
+        self._plans = Plans(catalog, bounds)
         self._idle = trio.Event()
         self._started = 0
         self._ended: Counter[State] = Counter()
@@ -304,6 +309,7 @@ class Engine:
         self._stop_all(self.closing_cause)
         await self._wait_idle()
         self.admission.close()
+        self.patience.close()
         held: list[object] = [*self.catalog.agents.values(), self._store]
         for thing in held:
             if hasattr(thing, "aclose"):
@@ -329,7 +335,7 @@ class Engine:
                 request = replace(request, tenant=member.group.run.tenant)
         bounds = self.bounds if member is None else member.group.run.bounds
         bounds = bounds.tightened(self.limits_of(request), depth)
-        node = resolve(request, self.catalog, bounds)
+        node = self._plans.resolve(request, bounds)
         deadline = math.inf if detached else trio.current_effective_deadline()
         run = RunExecution(
             self, request, node, bounds, caller_deadline=deadline, depth=depth, past=past, caller=attempt

@@ -19,27 +19,23 @@ class Overdue:
 
     def __init__(self, group: "GroupExecution") -> None:
         self._group = group
-        self._alarm = group.deadline + group.run.engine.stop_grace
-        self._patience: trio.CancelScope | None = None
+        self._alarms = group.run.engine.patience
+        self.arm(group.deadline + self._grace)
 
     async def wait(self, concluded: trio.Event) -> None:
-        """Wait for the end of the group, and give up members that hold it up."""
-        while not concluded.is_set():
-            with trio.CancelScope(deadline=self._alarm) as self._patience:
-                await concluded.wait()
-            if not concluded.is_set():
-                self._look(trio.current_time())
+        """Wait for the end of the group. Members that hold it up are given up meanwhile."""
+        await concluded.wait()
+        self._alarms.drop(self)
 
     def arm(self, at: float) -> None:
         """Look for members that do not stop, at this time or before."""
-        if at < self._alarm:
-            self._alarm = at
-            if self._patience is not None:
-                self._patience.deadline = at
+        if at != math.inf:
+            self._alarms.set(self, at)
 
-    def _look(self, now: float) -> None:
+    def look(self) -> None:
+        """The moment has come."""
+        now = trio.current_time()
         group = self._group
-        self._alarm = math.inf
         stopped = group.stop_cause(now) if group.cause is not None or now >= group.deadline else None
         for member in list(group.running.values()):
             if member.ended:
@@ -51,7 +47,7 @@ class Overdue:
                     if due <= now:
                         late.append(attempt)
                     else:
-                        self._alarm = min(self._alarm, due)
+                        self.arm(due)
             if late or (stopped is not None and not member.attempts and stopped.at + self._grace <= now):
                 self._give_up(member, late, stopped, now)
 

@@ -114,8 +114,12 @@ def groups_of(node: Node) -> list[GroupNode]:
             return [group for branch in node.branches for group in groups_of(branch)]
 
 
-def resolve(request: RunRequest, names: Names, bounds: Bounds) -> Node:
-    """The plan of a request, ready to run. Raises InvalidRequest naming every wrong field, NotFound for an unknown group."""
+def resolve(request: RunRequest, names: Names, bounds: Bounds, known: Node | None = None) -> Node:
+    """The plan of a request, ready to run. Raises InvalidRequest naming every wrong field, NotFound for an unknown group.
+
+    `known` is the plan of an earlier request for the same, within the same bounds and without limits of its own: only the
+    rest of the request is looked at.
+    """
     if isinstance(request.target, str):
         named = names.groups.get(request.target)
         if named is None:
@@ -133,6 +137,8 @@ def resolve(request: RunRequest, names: Names, bounds: Bounds) -> Node:
         checker.wrong(
             "tenant", f"{request.tenant!r} is not a tenant's name; use letters, digits and _ . : @ - (at most 128)"
         )
+    if known is not None and not checker.violations:
+        return known
     node = checker.node(plan, path, 1)
     total = sum(group.seats.total for group in groups_of(node)) if node is not None else 0
     if not checker.violations and total > bounds.max_members:

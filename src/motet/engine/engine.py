@@ -1,11 +1,10 @@
 """The engine: takes requests, gives each a run, and ends only when nothing of them runs any more."""
 
-import logging
 import math
 from collections import Counter
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -17,6 +16,7 @@ from motet.engine.attempt import CURRENT, RunningAttempt
 from motet.engine.away import Away
 from motet.engine.background import Background, JoinedStream, Started, WatchStream
 from motet.engine.causes import StopCause
+from motet.engine.closing import close_patiently
 from motet.engine.idempotency import Idempotency
 from motet.engine.journal import Observers
 from motet.engine.mapping import MapInput, MapStream
@@ -39,16 +39,6 @@ if TYPE_CHECKING:
     from motet.engine.group import GroupExecution
     from motet.engine.overdue import Overdue
     from motet.model.state import State
-
-CLOSE_PATIENCE: Final = 5.0
-"""Seconds for an agent or a store to let go of what it holds when the engine closes."""
-_log = logging.getLogger("motet.engine")
-
-
-class Closeable(Protocol):
-    """Holds resources until it is closed."""
-
-    async def aclose(self) -> None: ...
 
 
 class Engine:
@@ -313,7 +303,7 @@ class Engine:
         held: list[object] = [*self.catalog.agents.values(), self._store]
         for thing in held:
             if hasattr(thing, "aclose"):
-                await _close(thing)
+                await close_patiently(thing)
 
     # ----------------------------------------------------------------------------------------------- for the engine's parts
 
@@ -394,13 +384,3 @@ class Engine:
             return None
         attempt.check_alive()
         return attempt
-
-
-async def _close(thing: Closeable) -> None:
-    with trio.move_on_after(CLOSE_PATIENCE, shield=True) as scope:  # noqa: ASYNC912 - what has nothing to close need not wait
-        try:
-            await thing.aclose()
-        except Exception:  # noqa: BLE001 - one that cannot be closed must not keep the others open
-            _log.exception("closing %r failed", thing)
-    if scope.cancelled_caught:
-        _log.warning("closing %r took longer than %g s and was given up", thing, CLOSE_PATIENCE)

@@ -20,7 +20,7 @@ PROJECT_FILES := pyproject.toml proto/python/pyproject.toml clients/python/pypro
 export PATH := $(abspath $(BIN)):$(PATH)
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo test check $(CHECKS) fmt proto proto-check proto-baseline serve bench drill lock clean
+.PHONY: help demo test check $(CHECKS) fmt proto proto-check proto-baseline serve bench bench-peers drill lock clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
@@ -54,6 +54,9 @@ proto-baseline: $(READY) ## Accept the present contract as the released one (see
 
 bench: $(READY) ## Measure: cost of a member, of aggregating and of durability, memory of a wide group, latency of a cancel
 	@for bench in benches/[!_]*.py; do echo "== $$bench"; python "$$bench" || exit 1; done
+
+bench-peers: $(READY) ## Measure against JAF, OxyGent and LangGraph, each in an environment of its own (network, once; 1 GB)
+	@cd benches && python -m peers
 
 drill: $(READY) ## Kill servers again and again and prove that no run is lost or run twice (about a minute)
 	@python tools/drill.py

@@ -155,12 +155,12 @@ class Call:
             await cast("BidiHandler", handler)(self.requests, context, send)
         return None
 
-    async def _send(self, responses: Responses, message: Message) -> None:
+    async def _send(self, responses: Responses, message: Message | bytes) -> None:
         # Encoded here and not in the loop: the handler may change the message afterwards, and it sees a bad one's error.
         await responses.send(self._encode(message))
 
-    def _encode(self, message: Message) -> bytes:
-        data = message.SerializeToString()
+    def _encode(self, message: Message | bytes) -> bytes:
+        data = message if isinstance(message, bytes) else message.SerializeToString()
         if len(data) > self._options.max_message_bytes:
             text = f"the response has {len(data)} bytes, the limit is {self._options.max_message_bytes}; ask for less at once"
             raise RpcError(RpcStatus(grpc.StatusCode.RESOURCE_EXHAUSTED, text))

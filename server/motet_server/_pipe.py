@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Generic, TypeVar, TypeVarTuple
 
 import trio
@@ -21,24 +22,60 @@ QUEUE_BYTES = 4 * 1024 * 1024
 
 
 class Crossing:
-    """Posts callbacks from one thread into the other. A callback may be dropped when the other side has ended."""
+    """Posts callbacks from one thread into the other. A callback may be dropped when the other side has ended.
+
+    What is posted before the other side has taken the last post goes with it: waking a thread costs a system call, and
+    the interpreter lock is handed over at each.
+    """
 
     def __init__(self, token: trio.lowlevel.TrioToken, loop: asyncio.AbstractEventLoop) -> None:
         self._token = token
         self._loop = loop
+        self._for_trio = _Posts()
+        self._for_loop = _Posts()
 
     def to_trio(self, fn: Callable[[*Ts], object], *args: *Ts) -> bool:
-        """Run `fn` in trio's thread, in order of posting; False when trio has ended. `fn` must not raise."""
-        try:
-            self._token.run_sync_soon(fn, *args)
-        except trio.RunFinishedError:
-            return False
+        """Run `fn` in trio's thread, in order of posting; False when trio has ended. `fn` must not raise. Loop only."""
+        posts = self._for_trio
+        if posts.put(partial(fn, *args)):
+            try:
+                self._token.run_sync_soon(posts.take)
+            except trio.RunFinishedError:
+                posts.called = False
+                return False
         return True
 
+    @trio.lowlevel.enable_ki_protection  # cut between the two steps, it would leave the other side uncalled for good
     def to_loop(self, fn: Callable[[*Ts], object], *args: *Ts) -> None:
-        """Run `fn` in the loop's thread, in order of posting."""
-        with suppress(RuntimeError):  # the loop is closed: it has no RPC left that could miss the callback
-            self._loop.call_soon_threadsafe(fn, *args)
+        """Run `fn` in the loop's thread, in order of posting. `fn` must not raise. Trio only."""
+        posts = self._for_loop
+        if posts.put(partial(fn, *args)):
+            with suppress(RuntimeError):  # the loop is closed: it has no RPC left that could miss the callback
+                self._loop.call_soon_threadsafe(posts.take)
+
+
+class _Posts:
+    """Callbacks on their way in one direction. The only thing that both threads touch, without a lock: whoever takes
+    lowers the flag before looking, and whoever puts has put before looking at the flag, so no callback stays behind."""
+
+    def __init__(self) -> None:
+        self.called = False
+        """The other thread is called and has not come yet."""
+        self._waiting: deque[Callable[[], object]] = deque()
+
+    def put(self, callback: Callable[[], object]) -> bool:
+        """Add a callback; True when the other thread is to be called for it."""
+        self._waiting.append(callback)
+        if self.called:
+            return False
+        self.called = True
+        return True
+
+    def take(self) -> None:
+        """Run what waits, in the other thread. What comes meanwhile has called again."""
+        self.called = False
+        for _ in range(len(self._waiting)):
+            self._waiting.popleft()()
 
 
 class Credit:

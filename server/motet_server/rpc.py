@@ -54,8 +54,8 @@ class RpcContext:
 current_rpc: ContextVar[RpcContext | None] = ContextVar("current_rpc", default=None)
 """The RPC that the present task serves; None outside of one. Tasks that a handler starts inherit it."""
 
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-"""Sends one response message; waits while the peer is slow. A checkpoint. Used by one task at a time."""
+Send: TypeAlias = Callable[[Message | bytes], Awaitable[None]]
+"""Sends one response, a message or an encoded one; waits while the peer is slow. A checkpoint. Used by one task at a time."""
 
 UnaryHandler: TypeAlias = Callable[[Any, RpcContext], Awaitable[Message]]
 """One request, one response."""

@@ -3,7 +3,7 @@ requests in `wire_requests`, results in `wire_results`. Knows nothing of gRPC, a
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -20,6 +20,7 @@ from motet_proto.v1 import catalog_service_pb2, payload_pb2, plan_pb2, run_pb2
 
 MAX_DURATION: Final = 315_576_000_000.0
 """Seconds: the most that google.protobuf.Duration holds, about 10,000 years. Longer ones are cut to it."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_EXACT_INTEGER: Final = 2**53
 """A double holds every integer up to here."""
 MAX_INT32: Final = 2**31 - 1
@@ -82,12 +83,15 @@ def texts_to_pb(texts: Mapping[str, str]) -> dict[str, str]:
 
 
 def payload_to_pb(payload: Payload) -> payload_pb2.Payload:
-    media_type = text_to_pb(payload.media_type)
-    if payload.kind == "data":
-        return payload_pb2.Payload(data=payload.data, media_type=media_type)
-    if payload.kind == "json":
-        return payload_pb2.Payload(json=text_to_pb(payload.text), media_type=media_type)
-    return payload_pb2.Payload(text=text_to_pb(payload.text), media_type=media_type)
+    return payload_pb2.Payload(**payload_fields(payload))
+
+
+def payload_fields(payload: Payload) -> dict[str, Any]:
+    """As the constructor of a message that has a payload takes it."""
+    fields: dict[str, Any] = {payload.kind: payload.data if payload.kind == "data" else text_to_pb(payload.text)}
+    if payload.media_type:
+        fields["media_type"] = text_to_pb(payload.media_type)
+    return fields
 
 
 def payload_from_pb(message: payload_pb2.Payload) -> Payload:
@@ -113,6 +117,14 @@ def payloads_from_pb(messages: Mapping[str, payload_pb2.Payload]) -> dict[str, P
 
 def duration_to_pb(seconds: float) -> Duration:
     """Rounded to the nanosecond. Raises ValueError for NaN."""
+    return Duration(**duration_fields(seconds))
+
+
+def duration_fields(seconds: float) -> dict[str, int]:
+    """As the constructor of a message that has a duration takes it. Raises ValueError for NaN."""
+    if 0 <= seconds < 1:  # nearly all of them
+        nanos = round(seconds * 1e9)
+        return {"nanos": nanos} if nanos < 1_000_000_000 else {"seconds": 1}
     if math.isnan(seconds):
         raise ValueError("NaN is not a duration")
     bounded = min(max(seconds, -MAX_DURATION), MAX_DURATION)
@@ -120,7 +132,7 @@ def duration_to_pb(seconds: float) -> Duration:
     nanos = round((bounded - whole) * 1e9)
     if abs(nanos) == 1_000_000_000:
         whole, nanos = whole + (1 if nanos > 0 else -1), 0
-    return Duration(seconds=whole, nanos=nanos)
+    return {"seconds": whole, "nanos": nanos}
 
 
 def duration_from_pb(message: Duration) -> float:
@@ -145,9 +157,13 @@ def count_to_pb(count: int | None, most: int) -> int | None:
 
 def timestamp_to_pb(moment: datetime) -> Timestamp:
     """Microseconds are kept; a moment without a zone counts as UTC."""
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
+    return Timestamp(**timestamp_fields(moment))
+
+
+def timestamp_fields(moment: datetime) -> dict[str, int]:
+    """As the constructor of a message that has a timestamp takes it."""
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+    return {"seconds": since.days * 86_400 + since.seconds, "nanos": since.microseconds * 1000}
 
 
 def struct_to_pb(values: Mapping[str, Any]) -> Struct | None:

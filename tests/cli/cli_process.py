@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import subprocess
 
 AGENTS = """
+import os
+
 import trio
 
 async def echo(call):
@@ -20,6 +22,9 @@ async def bad(call):
 async def slow(call):
     call.report("half way")
     await trio.sleep(60)
+
+async def pid(call):
+    return os.getpid()
 
 async def depth(call):
     return call.depth
@@ -37,6 +42,9 @@ function = "agents.py:slow"
 [agents.depth]
 kind = "function"
 function = "agents.py:depth"
+[agents.pid]
+kind = "function"
+function = "agents.py:pid"
 [agents.sleeper]
 kind = "command"
 argv = ["sleep", "60"]
@@ -60,6 +68,8 @@ members = ["slow", "sleeper", "echo"]
 members = ["stubborn"]
 [groups.depth]
 members = ["depth"]
+[groups.pid]
+members = ["pid"]
 [groups.many]
 members = [{ agent = "echo", replicas = 3000 }]
 max_parallel = 50

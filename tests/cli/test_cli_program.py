@@ -171,7 +171,16 @@ def test_check_prints_every_mistake_with_file_table_and_key(motet: Motet, catalo
 
 def test_agents_and_groups_are_listed_by_name(motet: Motet, catalog: Path) -> None:
     agents = motet("agents", "--catalog", catalog).stdout.splitlines()
-    assert [line.split()[0] for line in agents] == ["agent", "bad", "depth", "echo", "sleeper", "slow", "stubborn"]
+    assert [line.split()[0] for line in agents] == [
+        "agent",
+        "bad",
+        "depth",
+        "echo",
+        "pid",
+        "sleeper",
+        "slow",
+        "stubborn",
+    ]
     groups = [json.loads(line) for line in motet("groups", "--catalog", catalog, "--json").stdout.splitlines()]
     assert [entry["group"]["name"] for entry in groups] == sorted(entry["group"]["name"] for entry in groups)
     assert {entry["description"] for entry in groups} == {"", "Two echoes"}

@@ -1,7 +1,7 @@
 """What the commands share: their options, and how they reach an engine or a server."""
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import trio
 from cyclopts import Parameter
@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from motet_server.cli.exits import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from motet import Catalog, Engine
     from motet.ports import Store
@@ -61,11 +61,11 @@ async def open_engine(path: str, make_store: "Callable[[], Awaitable[Store]] | N
 
 
 @asynccontextmanager
-async def open_client(address: str) -> "AsyncIterator[Client]":
-    """A client of the server at this address."""
+async def open_client(address: str, options: "Mapping[str, Any] | None" = None) -> "AsyncIterator[Client]":
+    """A client of the server at this address; `options` are channel arguments of gRPC."""
     try:
         from motet_client.trio import Client  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise UsageError(f"--server needs {error.name}: pip install 'motet[server]'") from None
-    async with Client(address) as client:
+    async with Client(address, options=options) as client:
         yield client

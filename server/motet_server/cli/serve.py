@@ -1,7 +1,6 @@
-"""`motet serve`: a catalog as a gRPC server, until a signal drains it."""
+"""`motet serve`: a catalog as a gRPC server, until a signal drains it. Knows of other processes only whether there are any."""
 
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -10,14 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import trio
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
-from motet_server.cli import exits, storing, values
+from motet_server.cli import exits, storing, values, worker, workers
 from motet_server.cli.common import open_engine
 from motet_server.cli.follow import SIGNALS
 from motet_server.cli.output import say
 from motet_server.cli.storing import StoreOptions
 
+MAX_WORKERS = 64
+"""Above what one SQLite file takes from as many cores."""
 _MEMORY = StoreOptions()
 
 
@@ -29,7 +30,9 @@ async def serve(
     grace: str = "30s",
     expressions: bool = True,
     port_file: Annotated[str | None, Parameter(show_default=False)] = None,
+    processes: Annotated[int, Parameter(name="--workers", validator=validators.Number(gte=1, lte=MAX_WORKERS))] = 1,
     keeping: StoreOptions = _MEMORY,
+    as_worker: Annotated[int | None, Parameter(show=False)] = None,
 ) -> int:
     """Serve a catalog over gRPC until SIGTERM or Ctrl-C.
 
@@ -48,25 +51,54 @@ async def serve(
         Take CEL expressions from callers. They are bounded in steps, not in memory.
     port_file
         File to write the bound address to, once the server is ready.
+    processes
+        Processes that serve the address together, to use as many cores; above 1 it needs --store. Widths, rates and
+        breakers of the catalog hold in each of them, quotas in all together.
+    as_worker
+        What `--workers` starts its processes with: where they say that they are ready.
     """
-    import motet_server  # noqa: PLC0415  # brings grpc
-
     seconds = values.duration("--grace", grace) or 0.0
-    options = motet_server.ServerOptions(expressions=expressions)
+    if as_worker is not None:
+        worker.follow_supervisor()
+        tell = partial(worker.ready, as_worker)
+        return await _serve(catalog, address, seconds, tell, keeping, expressions=expressions, as_worker=True)
+    announce = partial(_announce, port_file=port_file, keeping=keeping)
+    if processes == 1:
+        return await _serve(catalog, address, seconds, announce, keeping, expressions=expressions, as_worker=False)
+    if keeping.store is None:
+        raise exits.UsageError(
+            "--workers above 1 needs --store: it is by the file that the processes know each other's runs, request ids"
+            " and quotas"
+        )
+    words = [f"--grace={grace}", "--expressions" if expressions else "--no-expressions", *storing.words(keeping)]
+    return await workers.supervise(catalog, words, address=address, count=processes, grace=seconds, tell=announce)
+
+
+async def _serve(
+    catalog: str,
+    address: str,
+    grace: float,
+    tell: Any,
+    keeping: StoreOptions,
+    *,
+    expressions: bool,
+    as_worker: bool,
+) -> int:
+    """Serve in this process. `tell` is called with the address and the number of continued runs once it is ready."""
+    import motet_server  # noqa: PLC0415  # brings grpc
+    from motet_server.rpc import TransportOptions  # noqa: PLC0415  # as above
+
+    options = motet_server.ServerOptions(expressions=expressions, transport=TransportOptions(so_reuseport=as_worker))
     with trio.open_signal_receiver(*SIGNALS) as signals:
         async with open_engine(catalog, partial(storing.open_store, keeping)) as engine:
             # Before the address is bound: nothing but what it carries on can have started.
             continued = engine.statistics().runs_started
             async with motet_server.serve(engine, address, options=options) as server:
-                if keeping.store is not None:
-                    say(storing.said(keeping, continued))
-                if port_file is not None:
-                    _write_whole(Path(port_file), f"{server.address}\n")
-                sys.stdout.write(f"serving on {server.address}\n")
-                sys.stdout.flush()
+                tell(server.address, continued)
                 number = await anext(signals)
-                say(f"{_name(number)}: draining for up to {seconds:g} s; once more to stop at once")
-                again = await _drain(server, seconds, signals)
+                if not as_worker:
+                    say(workers.draining(number, grace))
+                again = await _drain(server, grace, signals)
     return exits.SIGNALLED + again if again else exits.OK
 
 
@@ -78,7 +110,7 @@ async def _drain(server: Any, grace: float, signals: AsyncIterator[int]) -> int:
         nonlocal again
         async for number in signals:
             if again:
-                say("left before everything had stopped; members may still run")
+                say(workers.LEFT)
                 os._exit(exits.SIGNALLED + number)
             again = number
             nursery.start_soon(server.drain, 0.0)
@@ -90,6 +122,15 @@ async def _drain(server: Any, grace: float, signals: AsyncIterator[int]) -> int:
     return again
 
 
+def _announce(address: str, continued: int, *, port_file: str | None, keeping: StoreOptions) -> None:
+    if keeping.store is not None:
+        say(storing.said(keeping, continued))
+    if port_file is not None:
+        _write_whole(Path(port_file), f"{address}\n")
+    sys.stdout.write(f"serving on {address}\n")
+    sys.stdout.flush()
+
+
 def _write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader sees all of it or nothing."""
     try:
@@ -99,7 +140,3 @@ def _write_whole(path: Path, text: str) -> None:
         Path(name).replace(path)
     except OSError as error:
         raise exits.UsageError(f"--port-file: cannot write {str(path)!r}: {error.strerror}") from None
-
-
-def _name(number: int) -> str:
-    return signal.Signals(number).name

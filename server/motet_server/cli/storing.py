@@ -1,6 +1,6 @@
 """The store of `motet serve`: from the words of the command line to an open store. What is kept is the store's business."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import trio
@@ -31,6 +31,12 @@ class StoreOptions:
     """Most runs to keep; ended ones go first. Default: 10000, in memory 1000."""
     retain_age: str | None = None
     """How long an ended run is kept, such as 12h, or none for no bound. Default: 7d, in memory none."""
+
+
+def words(options: StoreOptions) -> list[str]:
+    """The options as words of a command line again, for another process."""
+    said = {f"--{field.name.replace('_', '-')}": getattr(options, field.name) for field in fields(options)}
+    return [f"{name}={word}" for name, word in said.items() if word is not None]
 
 
 async def open_store(options: StoreOptions) -> "Store":

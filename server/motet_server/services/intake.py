@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from motet.errors import InvalidRequest, Violation
 from motet.model.result import RunResult
 from motet.model.run import RunRequest
-from motet_proto.v1 import run_pb2, run_service_pb2
+from motet_proto.v1 import run_service_pb2
 from motet_server import validation, wire_requests, wire_results
 
 DEPTH_KEY: Final = "motet-depth"
@@ -53,9 +53,12 @@ class Intake:
         return await _run(decode, large=message.ByteSize() > LARGE_REQUEST)
 
 
-async def write_result(result: RunResult) -> run_pb2.RunResult:
-    """The result as a message."""
-    return await _run(lambda: wire_results.run_result_to_pb(result), large=result.stats.members > LARGE_RESULT)
+async def write_result(result: RunResult, response: Callable[..., T], **fields: object) -> T:
+    """The response that has this result, and other fields of it."""
+    return await _run(
+        lambda: response(result=wire_results.run_result_fields(result), **fields),
+        large=result.stats.members > LARGE_RESULT,
+    )
 
 
 def depth_from(metadata: Mapping[str, str]) -> int:

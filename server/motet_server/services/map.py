@@ -38,8 +38,8 @@ class MapService:
                 self._engine.check(request)
             async with self._engine.map(request, inputs, max_in_flight=width) as answers:
                 async for answer in answers:
-                    result = await write_result(answer.result)
-                    await send(pb.MapRunResponse(index=answer.index, id=wire.text_to_pb(answer.id), result=result))
+                    name = wire.text_to_pb(answer.id)
+                    await send(await write_result(answer.result, pb.MapRunResponse, index=answer.index, id=name))
             if inputs.error is not None:
                 raise inputs.error
 

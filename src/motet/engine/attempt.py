@@ -100,7 +100,9 @@ class RunningAttempt(Start):
         member = self.member
         group = member.group
         try:
-            if (barrier := member.barrier) is not None:
+            barrier = group.run.journal.barrier
+            if barrier is not None and self.ticket.agent.replay_safe is False:
+                # One that must not be called twice is called only when a crash would not forget that it was.
                 await barrier()
             if self.timed or self.scope is not None:
                 with self.scope or trio.CancelScope() as scope:
@@ -153,8 +155,10 @@ class RunningAttempt(Start):
             own = causes.deadline_exceeded(self.deadline, "member") if self.timed else None
             self._stopped(own or self.member.group.stop_cause(now))
         elif isinstance(reply, Reply) and isinstance(reply.output, Payload):
-            usage = reply.usage if reply.usage is not None else self._spent()
-            self._found(Finding(State.SUCCEEDED, usage, reply=reply, fault=False), now)
+            if self.finding is None:
+                usage = reply.usage if reply.usage is not None else self._spent()
+                self.finding = Finding(State.SUCCEEDED, usage, reply=reply, fault=False)
+                self.ended_at = now
         else:
             message = f"the agent returned {type(reply).__name__}; an agent returns a Reply with a Payload"
             self._failed(Failure(reason.OUTPUT_INVALID, message), now)

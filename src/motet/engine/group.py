@@ -255,9 +255,9 @@ class GroupExecution:
 
     def began(self) -> None:
         """A member has started: its agent is called for the first time."""
-        self.running_now += 1
-        self.peak = max(self.peak, self.running_now)
-        self.run.member_started()
+        for counts in (self, self.run):
+            counts.running_now = running = counts.running_now + 1
+            counts.peak = max(counts.peak, running)
 
     def record(self, member: RunningMember, outcome: Outcome) -> None:
         """The outcome of a member; what comes after it was given up is not counted."""
@@ -267,7 +267,7 @@ class GroupExecution:
         self._active -= 1
         if member.made:
             self.running_now -= 1
-            self.run.member_ended()
+            self.run.running_now -= 1
         self._store(member.index, outcome)
 
     def leave(self, member: RunningMember) -> None:
@@ -320,7 +320,7 @@ class GroupExecution:
         member.take_up(past)
         outcome = outcomes.not_continued(member, failure)
         self.running_now -= 1
-        self.run.member_ended()
+        self.run.running_now -= 1
         self._store(index, outcome)
 
     def _skip_waiting(self, failure: Failure) -> None:

@@ -3,7 +3,7 @@ idempotent, or after a crash, one after another or several at once."""
 
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -96,12 +96,6 @@ class RunningMember:
     def find_variables(self) -> Mapping[str, Payload]:
         """Worked out when the agent asks for them: most do not."""
         return self.group.node.seats.variables(self.spec, self.index, self.group.variables)
-
-    @property
-    def barrier(self) -> Callable[[], Awaitable[None]] | None:
-        """To be passed before the agent is called: one that must not be called twice is called only when a crash would not
-        forget that it was."""
-        return self.group.run.journal.barrier if self.spec.info.replay_safe is False else None
 
     def take_up(self, past: MemberHistory) -> None:
         """Go on where it stood before a crash."""

@@ -123,8 +123,9 @@ class RunExecution:
         self.caller_deadline = caller_deadline
         """On trio's clock; infinite when the run does not depend on its caller."""
         self._walk = Walk(self)
-        self._running = past.history.running if past is not None else 0
-        self._peak = past.history.peak if past is not None else 0
+        self.running_now = past.history.running if past is not None else 0
+        """Members that have started and not ended."""
+        self.peak = past.history.peak if past is not None else 0
 
     def _begin(self, past: Past | None) -> None:
         """A run of its own has a journal of its own, and pays for itself."""
@@ -257,13 +258,6 @@ class RunExecution:
         for group in tuple(self.groups):
             group.breached(failure, cancel)
 
-    def member_started(self) -> None:
-        self._running += 1
-        self._peak = max(self._peak, self._running)
-
-    def member_ended(self) -> None:
-        self._running -= 1
-
     async def run_nested(
         self,
         attempt: RunningAttempt,
@@ -356,5 +350,5 @@ class RunExecution:
             failure=failure,
             started_at=self.started_at,
             elapsed=trio.current_time() - self.started,
-            stats=settle.add_up([group.stats for group in groups], self._peak),
+            stats=settle.add_up([group.stats for group in groups], self.peak),
         )

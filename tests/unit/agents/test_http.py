@@ -4,7 +4,7 @@ import gzip
 import json
 import math
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, cast
@@ -12,7 +12,6 @@ from typing import Any, cast
 import pytest
 import trio
 
-from motet.agents._http_pool import Pool
 from motet.agents._http_retry_after import retry_after_seconds
 from motet.agents.http import HttpAgent
 from motet.errors import AgentError
@@ -218,6 +217,15 @@ def test_retry_after_is_understood_in_every_form_and_never_negative() -> None:
 # -------------------------------------------------------------------------------------------------- connections that fail
 
 
+async def test_what_stands_before_the_at_sign_of_a_url_goes_out_as_basic_authorization(peer: Any) -> None:
+    async with opened(
+        HttpAgent("x", peer.url.replace("//", "//me:s%40cret@"), headers={"authorization": "x"})
+    ) as agent:
+        await agent.call(make_call())
+    assert peer.requests[0].headers["authorization"] == "Basic bWU6c0BjcmV0"
+    assert peer.requests[0].headers["host"] == f"127.0.0.1:{peer.port}"
+
+
 async def test_a_server_that_is_not_there_is_unreachable_and_may_be_tried_again() -> None:
     with trio.socket.socket() as unheard:  # bound and never listening, so that nobody else gets the port
         await unheard.bind(("127.0.0.1", 0))
@@ -329,17 +337,22 @@ async def test_300_calls_of_an_agent_of_width_150_use_no_more_than_150_connectio
     assert peer.peak == 150
 
 
-async def test_a_wide_agent_spreads_over_clients_of_at_most_100_connections() -> None:
-    for width, expected in ((1, [1]), (100, [100]), (150, [75, 75]), (205, [69, 68, 68])):
-        pool = Pool(width, verify=None)
-        async with AsyncExitStack() as taken:
-            for _ in range(len(expected)):
-                await taken.enter_async_context(pool.client())
-            assert [seat.connections for seat in pool.seats] == expected
-            assert [seat.in_flight for seat in pool.seats] == [1] * len(expected)
-        assert [seat.in_flight for seat in pool.seats] == [0] * len(expected)
-        await pool.aclose()
-        assert pool.seats == ()
+async def test_calls_one_after_another_use_one_connection(peer: Any) -> None:
+    async with opened(HttpAgent("x", peer.url, max_parallel=10)) as agent:
+        for _ in range(5):
+            await agent.call(make_call())
+    assert (len(peer.requests), peer.accepted) == (5, 1)
+
+
+async def test_a_connection_that_the_server_has_closed_is_replaced(peer: Any) -> None:
+    async def handler(exchange: Any) -> None:
+        await exchange.answer(headers={"connection": "close"} if len(peer.requests) == 1 else {})
+
+    peer.handler = handler
+    async with opened(HttpAgent("x", peer.url, max_parallel=1)) as agent:
+        for _ in range(3):
+            await agent.call(make_call())
+    assert (len(peer.requests), peer.accepted) == (3, 2)
 
 
 async def test_closing_ends_the_connections_and_later_calls_are_refused(peer: Any) -> None:

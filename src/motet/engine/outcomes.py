@@ -1,5 +1,6 @@
 """What becomes of a member: from how its attempts ended to its outcome."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -12,7 +13,10 @@ from motet.model import reason
 from motet.model import usage as usage_module
 from motet.model.agent import AgentKind
 from motet.model.outcome import Failure, Outcome, StopKind, StopReceipt
+from motet.model.quick import quick
 from motet.model.state import State
+
+_make: Callable[..., Outcome] = quick(Outcome)
 
 if TYPE_CHECKING:
     from motet.engine.group import GroupExecution
@@ -52,20 +56,21 @@ def outcome(member: "RunningMember", finding: Finding, now: float) -> Outcome:
     if member.nested_closed:
         nested = tuple(sorted(nested, key=_number))
     reply = finding.reply
-    return Outcome(
-        member=member.name,
-        agent=member.ticket.agent.name,
-        state=finding.state,
-        output=reply.output if reply is not None else None,
-        failure=finding.failure,
-        attempts=member.made,
-        queued=member.queued,
-        ran=now - member.started,
-        usage=usage,
-        stop=finding.stop,
-        metadata={} if reply is None or reply.metadata is None else reply.metadata,
-        nested=nested,
-        attempt_log=member.log if member.made > 1 else (),
+    return _make(
+        member.name,
+        member.ticket.agent.name,
+        finding.state,
+        reply.output if reply is not None else None,
+        finding.failure,
+        member.made,
+        member.queued,
+        now - member.started,
+        usage,
+        False,
+        finding.stop,
+        {} if reply is None or reply.metadata is None else reply.metadata,
+        nested,
+        member.log if member.made > 1 else (),
     )
 
 

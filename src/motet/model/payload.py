@@ -43,8 +43,7 @@ class Payload:
     @classmethod
     def from_json(cls, value: Any, media_type: str = "") -> "Payload":
         """A payload of the value's JSON. Raises TypeError or ValueError for what JSON cannot hold, NaN included."""
-        document = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_jsonable)
-        return cls("json", document, media_type)
+        return cls("json", "null" if value is None else _ENCODER.encode(value), media_type)
 
     @classmethod
     def of(cls, value: Any) -> "Payload":
@@ -82,7 +81,7 @@ class Payload:
         bytes as a base64 string. Concatenating fragments keeps the precision that decoding would lose."""
         if self.kind == "json":
             return self.text
-        return json.dumps(self.text if self.kind == "text" else b64encode(self.data).decode(), ensure_ascii=False)
+        return _TEXT.encode(self.text if self.kind == "text" else b64encode(self.data).decode())
 
     @property
     def effective_media_type(self) -> str:
@@ -100,7 +99,7 @@ EMPTY: Final = Payload("text", "")
 def parse_json(document: str) -> Any:
     """Decode RFC 8259 JSON. Unlike the json module it refuses NaN and Infinity; a document nested too deep is a ValueError."""
     try:
-        return json.loads(document, parse_constant=_refuse_constant)
+        return _DECODER.decode(document)
     except RecursionError:
         raise ValueError("the JSON document is nested too deep") from None
 
@@ -116,3 +115,9 @@ def _jsonable(value: Any) -> Any:
     if callable(dump):
         return dump(mode="json")
     raise TypeError(f"{type(value).__name__} has no JSON form; return text, bytes, or JSON values")
+
+
+# Made once: what `json.dumps` and `json.loads` make anew for each call with options costs more than most payloads.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_jsonable)
+_TEXT: Final = json.JSONEncoder(ensure_ascii=False)
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -52,8 +52,8 @@ proto-check: $(READY) ## Fail when the generated Python is not what proto/ says
 proto-baseline: $(READY) ## Accept the present contract as the released one (see docs/decisions)
 	@python tools/check_contract.py --accept
 
-bench: $(READY) ## Measure: cost of a member, of aggregating and of durability, memory of a wide group, latency of a cancel
-	@for bench in benches/[!_]*.py; do echo "== $$bench"; python "$$bench" || exit 1; done
+bench: $(READY) ## Measure everything and write benches/RESULTS.md (under ten minutes; BENCH=name runs only that, and writes nothing)
+	@python benches/run_all.py $(BENCH)
 
 bench-peers: $(READY) ## Measure against JAF, OxyGent and LangGraph, each in an environment of its own (network, once; 1 GB)
 	@cd benches && python -m peers

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from _measure import table
+from _harness import record
 from motet.aggregate import BUILTIN
 from motet.model.outcome import Outcome
 from motet.model.payload import Payload
@@ -122,7 +122,15 @@ def measured(case: Case) -> Iterator[str]:
 def main() -> None:
     head = [f"{what} at {size:,}" for what in ("add", "answer") for size in SIZES]
     rows = [list(measured(case)) for case in CASES]
-    table(["rule, us per outcome", *head, "100,000 to 1,000"], rows)
+    record(
+        "aggregation_cost",
+        "Is aggregation linear in the members, and what does it cost?",
+        ["rule, us per outcome", *head, "100,000 to 1,000"],
+        rows,
+        note="CPU time of each rule that asks no agent, in microseconds for each outcome: `add` feeds one and tells whether "
+        "the answer is decided, `answer` is at the end. The last column is the cost for each outcome at 100,000 members over "
+        "that at 1,000: about 1 is linear; sorting and the garbage collector, which walks what a rule has made, add the rest.",
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ function agents that do `sleep(0)`, alone and with a follower of its events, and
 Run: python benches/member_cost.py
 """
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -39,13 +38,14 @@ async def followed(engine: Engine, group: motet.Group) -> None:
 async def samples_of(engine: Engine, width: int) -> dict[str, list[float]]:
     """CPU seconds for each member."""
     group = motet.Group("group", [motet.Member(nothing, replicas=width)])
-    cases: dict[str, Callable[[], Awaitable[object]]] = {
-        "run": partial(engine.run, group),
-        "followed": partial(followed, engine, group),
-        "bare": partial(bare, width),
-    }
     taken = await interleaved(
-        ROUNDS, {name: partial(cpu_seconds, call, at_least=SECONDS) for name, call in cases.items()}, warm_up=1
+        ROUNDS,
+        {
+            "run": partial(cpu_seconds, partial(engine.run, group), at_least=SECONDS),
+            "followed": partial(cpu_seconds, partial(followed, engine, group), at_least=SECONDS),
+            "bare": partial(cpu_seconds, partial(bare, width), at_least=SECONDS),
+        },
+        warm_up=1,
     )
     return {name: [value / width for value in values] for name, values in taken.items()}
 

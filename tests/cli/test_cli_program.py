@@ -154,7 +154,7 @@ def test_on_a_terminal_the_run_is_drawn_live_and_the_cursor_given_back(catalog: 
 
 def test_check_prints_every_mistake_with_file_table_and_key(motet: Motet, catalog: Path, tmp_path: Path) -> None:
     right = motet("check", catalog)
-    assert (right.returncode, right.stdout) == (0, "ok: 6 agents, 7 groups\n")
+    assert (right.returncode, right.stdout) == (0, "ok: 7 agents, 8 groups\n")
     (tmp_path / "wrong.toml").write_text(
         '[agents.a]\nkind = "command"\n[agents.b]\nkind = "nope"\n[groups.g]\nmembers = ["missing"]\n'
     )

@@ -201,8 +201,8 @@ class HttpAgent:
         if not _MEDIA_TYPE.fullmatch(headers.get("content-type", "a/b")):
             message = f"http agent '{self.info.name}' cannot send the media type {headers['content-type']!r}"
             raise AgentError(message, reason=INPUT_INVALID)
-        if call.idempotency_key:
-            headers["idempotency-key"] = quote(call.idempotency_key, safe=_KEY_SAFE)
+        if key := call.idempotency_key:
+            headers["idempotency-key"] = quote(key, safe=_KEY_SAFE)
         headers.update(self._sent_headers)
         headers["motet-run-id"] = quote(call.run_id, safe="/:")
         headers["motet-member"] = quote(call.member, safe="/:")

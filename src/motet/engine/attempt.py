@@ -145,6 +145,8 @@ class RunningAttempt(Start):
         if isinstance(profile, AgentProfile):
             profile.learn(end)
         self.member.group.run.engine.admission.ended(self, end, now, paused=self.paused)
+        # The call knows its host: apart, both are freed at once and leave nothing to the collector.
+        del self.call
 
     # ------------------------------------------------------------------------------------------------------- findings
 

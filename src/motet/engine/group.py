@@ -23,14 +23,14 @@ from motet.engine.overdue import Overdue
 from motet.engine.resolve import GroupNode
 from motet.engine.restoring import restore
 from motet.engine.seat_queue import SeatQueue
-from motet.engine.tickets import limits_of, tickets_of
+from motet.engine.tickets import limits_of, ticket_of, tickets_of
 from motet.model import reason
 from motet.model.event import MAX_SEATS_LISTED, Detail, GroupEnded, GroupStarted, MemberEnded
 from motet.model.outcome import AttemptKind, Failure, Outcome
 from motet.model.payload import Payload
 from motet.model.result import GroupResult
 from motet.model.state import State
-from motet.ports import Ask, Scope, Ticket, Wait
+from motet.ports import Ask, Scope, Wait
 
 if TYPE_CHECKING:
     from motet.engine.history import MemberHistory
@@ -80,7 +80,7 @@ class GroupExecution:
         self._asking = Asking(self)
         self._answer: Payload | Failure | None = None
         self.cut: StopCause | None = None
-        """Why the questions of the aggregation were stopped."""
+        """Why its questions were stopped."""
         self.guards = run.engine.guards_of(
             Scope("group", self.name, run.journal.run_id, node.seats.total), self.limits, self.breached
         )
@@ -88,8 +88,8 @@ class GroupExecution:
         """Guards that its members ask."""
         self.payers = tuple(guard for guard in self.scopes if guard.inherited)
         """Those of them that runs inside it ask too."""
-        self._tickets = tickets_of(self)
-        self.queue = SeatQueue(node.seats, self._tickets)
+        self.tickets = tickets_of(self)
+        self.queue = SeatQueue(node.seats, self.tickets)
         # Each member starts in a copy of the caller's context, so that none sees what another set in its own.
         self._context = contextvars.copy_context()
         self._scope = trio.CancelScope(deadline=deadline)
@@ -118,7 +118,7 @@ class GroupExecution:
         self.run.engine.nursery.start_soon(self._work, name=f"motet group {self.name}")
         try:
             await self.overdue.wait(self._concluded)
-            self._answer = await self._asking.settle(self._deciding.answer(self._all_outcomes()))
+            self._answer = await self._asking.settle(self._deciding.answer(settle.known(self._outcomes)))
         except trio.Cancelled:
             self.stop(self.run.outer_cause())
             # Bounded: `stop` set the alarm, after which whoever still runs is detached.
@@ -203,7 +203,7 @@ class GroupExecution:
         if self.cause is not None or now >= self.deadline:
             return
         for index, past in sorted(self.restored.items()):
-            member = RunningMember(self, index, self.node.seats.spec(index), self.ticket(index), now)
+            member = RunningMember(self, index, self.node.seats.spec(index), ticket_of(self, index), now)
             member.take_up(past)
             self._launch(nursery, member, member.live)
         self.restored.clear()
@@ -305,18 +305,13 @@ class GroupExecution:
             if least is None or self._succeeded >= least:
                 self.stop(causes.decided(trio.current_time()))
 
-    def ticket(self, index: int) -> Ticket:
-        """Of the member at this place."""
-        seats = self.node.seats
-        return self._tickets[seats.specs.index(seats.spec(index))]
-
     def skip(self, index: int, failure: Failure, now: float) -> None:
         """The member at this place does not start; one that had started before a crash does not go on."""
         past = self.restored.pop(index, None)
         if past is None:
             self._store(index, outcomes.skipped(self, index, failure, now))
             return
-        member = RunningMember(self, index, self.node.seats.spec(index), self.ticket(index), now)
+        member = RunningMember(self, index, self.node.seats.spec(index), ticket_of(self, index), now)
         member.take_up(past)
         outcome = outcomes.not_continued(member, failure)
         self.running_now -= 1
@@ -358,7 +353,7 @@ class GroupExecution:
     # ---------------------------------------------------------------------------------------------------- concluding
 
     def _conclude(self) -> GroupResult:
-        outcomes, asked = self._all_outcomes(), self._asking.results
+        outcomes, asked = settle.known(self._outcomes), self._asking.results
         answer, unsettled = self._answer, False
         if answer is None:
             # Cancelled on the way: what the members said may be an answer all the same, what was to be asked is not.
@@ -397,9 +392,6 @@ class GroupExecution:
         told = replace(result, outcomes=(), asked=()) if self.run.journal.heard else result
         self.emit(GroupEnded(told))
         return result
-
-    def _all_outcomes(self) -> tuple[Outcome, ...]:
-        return tuple(outcome for outcome in self._outcomes if outcome is not None)
 
     def emit(self, detail: Detail, member: str = "") -> None:
         self.run.journal.emit(detail, self.name, member, self.parent)

@@ -7,6 +7,7 @@ import trio
 from motet.engine import settle
 from motet.engine.history import GroupHistory, MemberHistory
 from motet.engine.member import MAX_RESUMES
+from motet.engine.tickets import ticket_of
 from motet.model import reason
 from motet.model.outcome import AttemptKind, Failure
 from motet.model.usage import Usage
@@ -33,13 +34,13 @@ def restore(group: "GroupExecution", past: GroupHistory) -> None:
         group.keep(place, outcome)
     # From here on a limit may turn out to be broken, which ends all that has not ended.
     for place, outcome in outcomes.items():
-        charge(group.scopes, group.ticket(place), outcome.usage, outcome.ran)
+        charge(group.scopes, ticket_of(group, place), outcome.usage, outcome.ran)
         for guard in group.guards:
             guard.member_ended(outcome)
     for place, member in list(group.restored.items()):
         attempts = [*member.attempts, *member.interrupted(elapsed)]
         usage = settle.total_usage(attempt.usage for attempt in attempts)
-        charge(group.scopes, group.ticket(place), usage, sum(attempt.ran for attempt in attempts))
+        charge(group.scopes, ticket_of(group, place), usage, sum(attempt.ran for attempt in attempts))
     now = trio.current_time()
     for place, member in list(group.restored.items()):
         failure = why_lost(member, seats.spec(place).info.replay_safe)

@@ -14,6 +14,11 @@ from motet.model.state import State
 from motet.model.usage import Usage
 
 
+def known(outcomes: Iterable[Outcome | None]) -> tuple[Outcome, ...]:
+    """Those of the members that have one."""
+    return tuple(outcome for outcome in outcomes if outcome is not None)
+
+
 def total_usage(usages: Iterable[Usage]) -> Usage:
     """Their sum, in one pass."""
     calls = tokens_in = tokens_out = cost = unpriced = 0

@@ -37,6 +37,12 @@ def tickets_of(group: "GroupExecution") -> list[Ticket]:
     return made
 
 
+def ticket_of(group: "GroupExecution", index: int) -> Ticket:
+    """Of the member at this place."""
+    seats = group.node.seats
+    return group.tickets[seats.specs.index(seats.spec(index))]
+
+
 def limits_of(node: GroupNode, run: "RunExecution") -> Limits:
     """The group's own, with what the run asks of each of its groups. The run's budgets are the run's, not the group's."""
     own = node.group.limits or Limits()

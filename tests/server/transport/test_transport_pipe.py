@@ -163,6 +163,65 @@ def test_posting_to_a_side_that_has_ended_is_told_or_dropped_but_never_raises() 
     assert called == []
 
 
+class Side:
+    """The other thread, which comes when the test says so: what wakes it is noted, and may be told to fail."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+
+    def run_sync_soon(self, fn: Callable[[], object]) -> None:
+        self.calls.append(fn)
+
+    call_soon_threadsafe = run_sync_soon
+
+    def come(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+@pytest.mark.parametrize("way", ["to_trio", "to_loop"])
+def test_what_is_posted_before_the_other_side_comes_wakes_it_once_and_runs_in_order(way: str) -> None:
+    side, got = Side(), list[int]()
+    crossing = Crossing(cast("Any", side), cast("Any", side))
+    post = getattr(crossing, way)
+    for number in range(3):
+        post(got.append, number)
+    assert (len(side.calls), got) == (1, [])
+    side.come()
+    assert got == [0, 1, 2]
+    post(got.append, 3)
+    assert len(side.calls) == 1
+    side.come()
+    assert got == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("way", ["to_trio", "to_loop"])
+def test_what_a_posted_callback_posts_wakes_its_side_again(way: str) -> None:
+    side, got = Side(), list[str]()
+    crossing = Crossing(cast("Any", side), cast("Any", side))
+    post = getattr(crossing, way)
+
+    def first() -> None:
+        got.append("first")
+        post(got.append, "second")
+
+    post(first)
+    side.come()
+    assert (got, len(side.calls)) == (["first"], 1)
+    side.come()
+    assert got == ["first", "second"]
+
+
+def test_every_post_to_a_trio_that_has_ended_is_told() -> None:
+    class Ended(Side):
+        def run_sync_soon(self, _fn: Callable[[], object]) -> None:
+            raise trio.RunFinishedError
+
+    crossing = Crossing(cast("Any", Ended()), cast("Any", Side()))
+    assert [crossing.to_trio(list), crossing.to_trio(list)] == [False, False]
+
+
 @pytest.mark.parametrize("size", [1, 2, 64])
 async def test_messages_cross_between_real_threads_in_order(size: int) -> None:
     token = trio.lowlevel.current_trio_token()

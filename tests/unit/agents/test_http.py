@@ -77,8 +77,7 @@ async def test_the_request_says_which_member_of_which_run_it_is_for_and_how_long
 
 
 async def test_json_carries_input_and_variables_with_their_precision(peer: Any) -> None:
-    call = make_call("say \u00e9", tone="dry")
-    call.variable_payloads = {**call.variable_payloads, "n": Payload.from_json_text("1.00000000000000000001")}
+    call = make_call("say \u00e9", tone="dry", n=Payload.from_json_text("1.00000000000000000001"))
     async with opened(HttpAgent("x", peer.url, send="json")) as agent:
         await agent.call(call)
     [request] = peer.requests

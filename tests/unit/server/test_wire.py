@@ -7,6 +7,7 @@ from typing import Any, get_args
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -296,6 +297,30 @@ def test_no_values_leave_a_struct_unset() -> None:
 def test_a_moment_keeps_its_microseconds() -> None:
     moment = datetime(2026, 11, 20, 10, 0, 0, 123456, tzinfo=UTC)
     assert wire.timestamp_to_pb(moment).ToDatetime(tzinfo=UTC) == moment
+
+
+@given(moment=st.datetimes())
+def test_moments_are_written_as_protobuf_writes_them(moment: datetime) -> None:
+    expected = Timestamp()
+    expected.FromDatetime(moment)
+    assert wire.timestamp_to_pb(moment) == expected
+    assert wire.timestamp_to_pb(moment.replace(tzinfo=UTC)) == expected
+
+
+@given(seconds=st.floats(0, 2))
+def test_short_durations_are_within_a_nanosecond_and_well_formed(seconds: float) -> None:
+    written = wire.duration_to_pb(seconds)
+    assert 0 <= written.nanos < 1_000_000_000
+    assert wire.duration_from_pb(written) == pytest.approx(seconds, abs=1e-9)
+
+
+def test_a_duration_just_below_a_second_is_rounded_to_it() -> None:
+    assert wire.duration_to_pb(1 - 1e-12) == Duration(seconds=1)
+
+
+def test_a_duration_of_zero_is_set_in_the_message_that_has_it() -> None:
+    fields: Any = wire.duration_fields(0.0)
+    assert run_pb2.Outcome(queued=fields).HasField("queued")
 
 
 @pytest.mark.parametrize(

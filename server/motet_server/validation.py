@@ -3,9 +3,9 @@ durations that are durations, plans that are not nested too deep. Knows messages
 allows is theirs to say."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import protovalidate
 from google.protobuf.duration_pb2 import Duration
@@ -22,6 +22,8 @@ MAX_PLAN_DEPTH: Final = 32
 """Sequences and parallels in each other. Plans of people have two or three; protobuf itself refuses a message of more
 than 100 levels, and a level of a plan has two."""
 
+_Check: TypeAlias = Callable[[Any, Any, list[Violation]], None]
+"""Takes a message, its path and the violations to add to."""
 _EXPRESSIONS: Final = frozenset({"expression", "decided"})
 """Options of aggregations that hold CEL."""
 _NAME: Final = "must be 1 to 128 letters, digits or _ . : -, and start with a letter, a digit or _"
@@ -44,7 +46,7 @@ def validate(message: Message, *, max_plan_depth: int = MAX_PLAN_DEPTH) -> None:
     if too_deep:
         raise InvalidRequest([Violation(too_deep, f"must not nest plans deeper than {max_plan_depth} levels")])
     violations = dict.fromkeys(_broken_rules(message))
-    violations.update(dict.fromkeys(_broken_values(message, ())))
+    violations.update(dict.fromkeys(_broken_values(message)))
     if violations:
         raise InvalidRequest(list(violations))
 
@@ -116,27 +118,40 @@ def _choices(descriptor: Any, names: list[str]) -> list[str]:
     return [field.name for field in oneof.fields] if oneof else []
 
 
-def _broken_values(message: Message, path: Any) -> Iterator[Violation]:
-    """Walk every field that can lead to a payload or a duration. Paths are chains, written out only for a violation."""
-    if isinstance(message, Payload):
-        yield from _broken_json(message, path)
-    elif isinstance(message, Duration):
-        if not _is_duration(message):
-            yield Violation(_written(path), "must be a duration: seconds and nanos of one sign, within 10,000 years")
-    else:
-        checked = _checked(message.DESCRIPTOR)
-        for field, value in message.ListFields():
-            if field.name in checked:
-                for item, place in _items(field, value, (path, f".{field.name}")):
-                    yield from _broken_values(item, place)
+def _broken_values(message: Message) -> list[Violation]:
+    found: list[Violation] = []
+    _walk(message, (), found)
+    return found
 
 
-def _broken_json(payload: Payload, path: Any) -> Iterator[Violation]:
+def _walk(message: Any, path: Any, found: list[Violation]) -> None:
+    """Every field that can lead to a payload or a duration. Paths are chains, written out only for a violation."""
+    checks = _checks(message.DESCRIPTOR)
+    for field, value in message.ListFields():
+        check = checks.get(field.name)
+        if check is None:
+            continue
+        place = (path, f".{field.name}")
+        if field.is_repeated:
+            for item, where in _items(field, value, place):
+                check(item, where, found)
+        else:
+            check(value, place, found)
+
+
+def _check_payload(payload: Payload, path: Any, found: list[Violation]) -> None:
     if payload.json:
         try:
             parse_json(payload.json)
         except ValueError as error:
-            yield Violation(_written((path, ".json")), f"must be one JSON document: {error}")
+            found.append(Violation(_written((path, ".json")), f"must be one JSON document: {error}"))
+
+
+def _check_duration(duration: Duration, path: Any, found: list[Violation]) -> None:
+    seconds, nanos = duration.seconds, duration.nanos
+    if abs(nanos) >= 1_000_000_000 or seconds * nanos < 0 or abs(seconds) > MAX_DURATION:
+        text = "must be a duration: seconds and nanos of one sign, within 10,000 years"
+        found.append(Violation(_written(path), text))
 
 
 def _items(field: Any, value: Any, path: Any) -> Iterator[tuple[Message, Any]]:
@@ -159,22 +174,21 @@ def _written(path: Any) -> str:
     return "".join(reversed(pieces)).removeprefix(".")
 
 
-def _is_duration(message: Duration) -> bool:
-    return (
-        abs(message.nanos) < 1_000_000_000
-        and message.seconds * message.nanos >= 0
-        and abs(message.seconds) <= MAX_DURATION
-    )
-
-
 def _is_map(field: Any) -> bool:
     return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 
 @cache
-def _checked(descriptor: Any) -> frozenset[str]:
-    """Names of the fields that can lead to a payload or a duration."""
-    return frozenset(field.name for field in descriptor.fields if _leads(field.message_type, frozenset()))
+def _checks(descriptor: Any) -> Mapping[str, _Check]:
+    """How the messages in a field are checked, for the fields that can lead to a payload or a duration."""
+    return {field.name: _check(field) for field in descriptor.fields if _leads(field.message_type, frozenset())}
+
+
+def _check(field: Any) -> _Check:
+    value = field.message_type.fields_by_name["value"].message_type if _is_map(field) else field.message_type
+    if value is Payload.DESCRIPTOR:
+        return _check_payload
+    return _check_duration if value is Duration.DESCRIPTOR else _walk
 
 
 def _leads(descriptor: Any, above: frozenset[str]) -> bool:

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from motet.model.agent import AgentKind
 from motet.model.outcome import AttemptKind, StopKind
-from motet.model.payload import Payload, parse_json
+from motet.model.payload import Payload
 from motet.model.plan import OnBreach, OnFailure
 from motet.model.state import State
 from motet_proto.v1 import catalog_service_pb2, payload_pb2, plan_pb2, run_pb2
@@ -95,12 +95,11 @@ def payload_fields(payload: Payload) -> dict[str, Any]:
 
 
 def payload_from_pb(message: payload_pb2.Payload) -> Payload:
-    """Raises ValueError when no kind is set, and for JSON text that is not JSON."""
+    """JSON is taken as it is: `validation` has read it before. Raises ValueError when no kind is set."""
     kind = message.WhichOneof("kind")
     if kind == "text":
         return Payload("text", message.text, message.media_type)
     if kind == "json":
-        parse_json(message.json)
         return Payload("json", message.json, message.media_type)
     if kind == "data":
         return Payload("data", message.data, message.media_type)

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 import trio
@@ -65,6 +66,7 @@ def make_tolerant() -> None:
 
 
 def say(text: str) -> None:
-    """A sentence for a person on standard error, apart from what the command prints."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """A sentence for a person on standard error, apart from what the command prints. Lost when nobody reads there any more."""
+    with suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

@@ -12,7 +12,7 @@ import trio
 from cyclopts import Parameter, validators
 
 from motet_server.cli import exits, storing, values, worker, workers
-from motet_server.cli.common import open_engine
+from motet_server.cli.common import Flag, open_engine
 from motet_server.cli.follow import SIGNALS
 from motet_server.cli.output import say
 from motet_server.cli.storing import StoreOptions
@@ -31,8 +31,10 @@ async def serve(
     expressions: bool = True,
     port_file: Annotated[str | None, Parameter(show_default=False)] = None,
     processes: Annotated[int, Parameter(name="--workers", validator=validators.Number(gte=1, lte=MAX_WORKERS))] = 1,
+    pin: Annotated[bool, Flag] = False,
     keeping: StoreOptions = _MEMORY,
     as_worker: Annotated[int | None, Parameter(show=False)] = None,
+    on_core: Annotated[int | None, Parameter(show=False)] = None,
 ) -> int:
     """Serve a catalog over gRPC until SIGTERM or Ctrl-C.
 
@@ -54,16 +56,25 @@ async def serve(
     processes
         Processes that serve the address together, to use as many cores; above 1 it needs --store. Widths, rates and
         breakers of the catalog hold in each of them, quotas in all together.
+    pin
+        Keep each worker on a core of its own, with all programs that its agents start. Linux only.
     as_worker
         What `--workers` starts its processes with: where they say that they are ready.
+    on_core
+        The core of that process.
     """
     seconds = values.duration("--grace", grace) or 0.0
     if as_worker is not None:
+        worker.stay(on_core)
         worker.follow_supervisor()
         tell = partial(worker.ready, as_worker)
         return await _serve(catalog, address, seconds, tell, keeping, expressions=expressions, as_worker=True)
     announce = partial(_announce, port_file=port_file, keeping=keeping)
     if processes == 1:
+        if pin:
+            raise exits.UsageError(
+                "--pin needs --workers above 1; a server alone is kept on a core by: taskset -c 0 motet serve"
+            )
         return await _serve(catalog, address, seconds, announce, keeping, expressions=expressions, as_worker=False)
     if keeping.store is None:
         raise exits.UsageError(
@@ -71,7 +82,10 @@ async def serve(
             " and quotas"
         )
     words = [f"--grace={grace}", "--expressions" if expressions else "--no-expressions", *storing.words(keeping)]
-    return await workers.supervise(catalog, words, address=address, count=processes, grace=seconds, tell=announce)
+    cores = workers.cores(pin=pin)
+    return await workers.supervise(
+        catalog, words, address=address, count=processes, cores=cores, grace=seconds, tell=announce
+    )
 
 
 async def _serve(

@@ -66,7 +66,7 @@ lock: $(READY) ## Resolve requirements.lock again (network; UPGRADE=1 takes newe
 	@python tools/lock.py $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove the environment and every cache
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache .coverage* build dist
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache .coverage* build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 check-format: $(READY)

@@ -17,7 +17,7 @@ CODE = ("src", "server", "clients/python/motet_client", "tools", "examples", "be
 MAX_LINES = 400
 GENERATED = ROOT / "proto" / "python"
 TEXT = {".py", ".md", ".toml", ".proto", ".lock", ".yaml", ".yml", ".txt", ""}
-SKIPPED = {".git", ".venv", "__pycache__", "dist", "build", "node_modules"}
+SKIPPED = {".git", ".venv", ".venv-peers", "__pycache__", "dist", "build", "node_modules"}
 UNFINISHED = re.compile(r"TODO|FIXME|XXX|(?i:not implemented|for now\b)")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|Users|work)/\w")
 

@@ -14,17 +14,17 @@ import trio
 
 FIGURES: Final = """
 run                              | members | calls  | tasks | wakeups | hops | events | kept  | cyclic | peak
-1 member                         | 1       | 625    | 2     | 5       | 0    | 0      | 23    | 122    | 20951
-100 members                      | 100     | 111.19 | 1.01  | 2.03    | 0    | 0      | 5.17  | 13.79  | 3248.15
-1,000 members                    | 1000    | 106.52 | 1     | 2       | 0    | 0      | 5.02  | 12.18  | 3041.32
-1,000 members, 50 at a time      | 1000    | 111.59 | 1     | 2       | 0    | 0      | 5.02  | 11.98  | 916.39
-100 coroutine functions          | 100     | 119.24 | 1.01  | 2.03    | 0    | 0      | 6.17  | 14.79  | 3570.79
+1 member                         | 1       | 623    | 2     | 5       | 0    | 0      | 23    | 111    | 20887
+100 members                      | 100     | 109.19 | 1.01  | 2.03    | 0    | 0      | 5.17  | 4.77   | 3184.15
+1,000 members                    | 1000    | 104.52 | 1     | 2       | 0    | 0      | 5.02  | 2.44   | 2977.32
+1,000 members, 50 at a time      | 1000    | 109.59 | 1     | 2       | 0    | 0      | 5.02  | 1.29   | 593.23
+100 coroutine functions          | 100     | 117.24 | 1.01  | 2.03    | 0    | 0      | 6.17  | 4.77   | 3506.79
 100 blocking functions           | 100     | -      | 1.01  | -       | 1    | 0      | -     | -      | -
-10 groups of 10, nested          | 100     | 170.37 | 1.21  | 2.43    | 0    | 0      | 6.87  | 24.49  | 5047.91
-100 members that are tried twice | 100     | 297.96 | 1.01  | 2.13    | 0    | 0      | 9.98  | 25.38  | 8255.43
-100 members, one follower        | 100     | 134.83 | 1.02  | 2.12    | 0    | 2.04   | 11.38 | 13.02  | 3412.14
-1 member over gRPC               | 1       | 887    | 3     | 10      | 1    | 0      | -     | -      | -
-100 members over gRPC            | 100     | 124.7  | 1.02  | 2.08    | 0.01 | 0      | -     | -      | -
+10 groups of 10, nested          | 100     | 168.37 | 1.21  | 2.43    | 0    | 0      | 6.87  | 15.08  | 4977.51
+100 members that are tried twice | 100     | 297.76 | 1.01  | 2.13    | 0    | 0      | 9.98  | 9.08   | 7919.43
+100 members, one follower        | 100     | 132.83 | 1.02  | 2.1     | 0    | 2.04   | 11.36 | 3.99   | 3347.5
+1 member over gRPC               | 1       | 885    | 3     | 10      | 1    | 0      | -     | -      | -
+100 members over gRPC            | 100     | 122.7  | 1.02  | 2.08    | 0.01 | 0      | -     | -      | -
 """
 """For each member. calls: Python functions called and coroutines gone on with, trio's included; tasks: spawned; wakeups of
 tasks; hops to threads; events made; kept: blocks of memory in use after the run, its result; cyclic: blocks that only the

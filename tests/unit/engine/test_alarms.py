@@ -38,11 +38,13 @@ async def rung(nursery: trio.Nursery) -> Rung:
 
 
 @pytest.fixture
-async def alarms(nursery: trio.Nursery, rung: Rung) -> Alarms:
+async def alarms(nursery: trio.Nursery, rung: Rung) -> Alarms[Hashable]:
     return Alarms(nursery, rung)
 
 
-async def test_each_key_rings_at_its_moment(alarms: Alarms, rung: Rung, autojump_clock: trio.testing.MockClock) -> None:
+async def test_each_key_rings_at_its_moment(
+    alarms: Alarms[Hashable], rung: Rung, autojump_clock: trio.testing.MockClock
+) -> None:
     alarms.set("late", rung.at(5))
     alarms.set("early", rung.at(2))
     await trio.sleep(10)
@@ -50,7 +52,7 @@ async def test_each_key_rings_at_its_moment(alarms: Alarms, rung: Rung, autojump
 
 
 async def test_a_key_rings_once_at_the_earliest_of_its_moments(
-    alarms: Alarms, rung: Rung, autojump_clock: trio.testing.MockClock
+    alarms: Alarms[Hashable], rung: Rung, autojump_clock: trio.testing.MockClock
 ) -> None:
     for seconds in (5, 2, 7):
         alarms.set("key", rung.at(seconds))
@@ -59,7 +61,7 @@ async def test_a_key_rings_once_at_the_earliest_of_its_moments(
 
 
 async def test_an_earlier_moment_that_comes_up_while_it_waits_is_kept(
-    alarms: Alarms, rung: Rung, autojump_clock: trio.testing.MockClock
+    alarms: Alarms[Hashable], rung: Rung, autojump_clock: trio.testing.MockClock
 ) -> None:
     alarms.set("late", rung.at(60))
     await trio.sleep(1)
@@ -68,7 +70,9 @@ async def test_an_earlier_moment_that_comes_up_while_it_waits_is_kept(
     assert rung.log == [("early", 2)]
 
 
-async def test_a_dropped_key_does_not_ring(alarms: Alarms, rung: Rung, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_dropped_key_does_not_ring(
+    alarms: Alarms[Hashable], rung: Rung, autojump_clock: trio.testing.MockClock
+) -> None:
     alarms.set("kept", rung.at(3))
     alarms.set("dropped", rung.at(2))
     alarms.drop("dropped")
@@ -78,7 +82,7 @@ async def test_a_dropped_key_does_not_ring(alarms: Alarms, rung: Rung, autojump_
 
 
 async def test_a_key_that_was_dropped_may_be_set_for_later(
-    alarms: Alarms, rung: Rung, autojump_clock: trio.testing.MockClock
+    alarms: Alarms[Hashable], rung: Rung, autojump_clock: trio.testing.MockClock
 ) -> None:
     alarms.set("key", rung.at(2))
     alarms.drop("key")
@@ -88,7 +92,7 @@ async def test_a_key_that_was_dropped_may_be_set_for_later(
 
 
 async def test_a_ring_may_set_its_key_anew_and_drop_others(
-    alarms: Alarms, rung: Rung, autojump_clock: trio.testing.MockClock
+    alarms: Alarms[Hashable], rung: Rung, autojump_clock: trio.testing.MockClock
 ) -> None:
     def then(key: Hashable) -> None:
         alarms.drop("other")
@@ -106,7 +110,7 @@ async def test_a_ring_may_set_its_key_anew_and_drop_others(
 
 
 async def test_a_ring_that_sets_a_moment_which_has_come_rings_again_without_end_in_between(
-    alarms: Alarms, rung: Rung, autojump_clock: trio.testing.MockClock
+    alarms: Alarms[Hashable], rung: Rung, autojump_clock: trio.testing.MockClock
 ) -> None:
     rung.then = lambda key: alarms.set(key, trio.current_time()) if len(rung.log) < 3 else None
     alarms.set("key", rung.at(1))
@@ -115,7 +119,7 @@ async def test_a_ring_that_sets_a_moment_which_has_come_rings_again_without_end_
 
 
 async def test_a_moment_that_has_passed_rings_at_once(
-    alarms: Alarms, rung: Rung, autojump_clock: trio.testing.MockClock
+    alarms: Alarms[Hashable], rung: Rung, autojump_clock: trio.testing.MockClock
 ) -> None:
     alarms.set("key", rung.at(-5))
     await trio.testing.wait_all_tasks_blocked()
@@ -123,7 +127,7 @@ async def test_a_moment_that_has_passed_rings_at_once(
 
 
 async def test_there_is_a_task_only_while_there_is_a_moment(
-    nursery: trio.Nursery, alarms: Alarms, rung: Rung, autojump_clock: trio.testing.MockClock
+    nursery: trio.Nursery, alarms: Alarms[Hashable], rung: Rung, autojump_clock: trio.testing.MockClock
 ) -> None:
     assert len(nursery.child_tasks) == 0
     alarms.set("one", rung.at(1))
@@ -138,7 +142,7 @@ async def test_there_is_a_task_only_while_there_is_a_moment(
 
 
 async def test_closed_alarms_ring_no_more_and_leave_no_task(
-    nursery: trio.Nursery, alarms: Alarms, rung: Rung, autojump_clock: trio.testing.MockClock
+    nursery: trio.Nursery, alarms: Alarms[Hashable], rung: Rung, autojump_clock: trio.testing.MockClock
 ) -> None:
     alarms.set("key", rung.at(1))
     await trio.testing.wait_all_tasks_blocked()
@@ -150,7 +154,7 @@ async def test_closed_alarms_ring_no_more_and_leave_no_task(
 
 
 async def test_alarms_may_be_closed_before_their_task_has_begun(
-    nursery: trio.Nursery, alarms: Alarms, rung: Rung, autojump_clock: trio.testing.MockClock
+    nursery: trio.Nursery, alarms: Alarms[Hashable], rung: Rung, autojump_clock: trio.testing.MockClock
 ) -> None:
     alarms.set("key", rung.at(1))
     alarms.close()

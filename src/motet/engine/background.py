@@ -234,6 +234,8 @@ class WatchStream(RunStream):
         self._follows = follows
         self._away = Away(None)
         self._look = FIRST_LOOK
+        self._followed: LiveRun | None = None
+        """The run that this stream counts as a follower of."""
         self.run_id = run_id
         self.result: RunResult | None = None
 
@@ -287,6 +289,7 @@ class WatchStream(RunStream):
         if live is None:
             await self._background.get(self.run_id)
         elif self._follows:
+            self._followed = live
             live.followers += 1
         self._away = self._background.away()
         self._away.go()
@@ -295,10 +298,10 @@ class WatchStream(RunStream):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        live = self._background.live(self.run_id)
-        if self._follows and live is not None:
+        live = self._followed
+        if live is not None:
             live.followers -= 1
-            if live.attached and not live.followers:
+            if live.attached and not live.followers and not live.recorded.is_set():
                 await self._stop(live)  # noqa: ASYNC102 - shielded and bounded inside
         await self._away.back()  # noqa: ASYNC102 - waiting for width is cancellable, as everywhere
 

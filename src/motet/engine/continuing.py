@@ -35,6 +35,7 @@ class Continuation:
 
     def __init__(self, background: "Background") -> None:
         self._background = background
+        self._turn = trio.Lock()
         self._orphans: dict[str, tuple[Adopted, float]] = {}
         """Runs that are not carried on yet, and when they are to be, on trio's clock."""
 
@@ -71,16 +72,18 @@ class Continuation:
 
     async def continue_run(self, run_id: str, cause: StopCause | None = None) -> bool:
         """Carry on a run whose callers have come back, or stop it for a cause. False when it is none of those that wait."""
-        found = self._orphans.pop(run_id, None)
-        if found is None:
-            return False
-        try:
-            await self._carry_on(found[0], cause)
-        except BaseException:
-            # The run is this engine's already: who else should carry it on.
-            self._orphans[run_id] = found
-            raise
-        return True
+        # One at a time: whoever comes second for a run finds it live.
+        async with self._turn:
+            found = self._orphans.pop(run_id, None)
+            if found is None:
+                return False
+            try:
+                await self._carry_on(found[0], cause)
+            except BaseException:
+                # The run is this engine's already: who else should carry it on.
+                self._orphans[run_id] = found
+                raise
+            return True
 
     async def _continue_due(self) -> None:
         now = trio.current_time()

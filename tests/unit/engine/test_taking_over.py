@@ -151,6 +151,29 @@ async def test_a_caller_that_comes_back_with_another_request_is_refused(
             await engine.run(motet.RunRequest(target=motet.Group("other", ["quick"]), request_id="mine"))
 
 
+async def test_of_two_callers_that_come_back_at_once_one_may_leave_without_the_run_ending(
+    disk: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    catalog, slow = make()
+    request = motet.RunRequest(target=GROUP, request_id="mine")
+    await leave(disk, catalog, request, waits=True)
+    results: list[motet.RunResult] = []
+
+    async def stay(engine: motet.Engine) -> None:
+        results.append(await engine.run(request))
+
+    async def go(engine: motet.Engine) -> None:
+        with trio.move_on_after(3):
+            await engine.run(request)
+
+    for callers in ([go, stay], [stay, go]):
+        async with motet.open_engine(catalog, store=disk.open()) as engine, trio.open_nursery() as nursery:
+            for caller in callers:
+                nursery.start_soon(caller, engine)
+    assert [result.state for result in results] == [motet.State.SUCCEEDED] * 2
+    assert slow.cancelled == 1
+
+
 async def test_a_run_that_nobody_comes_back_for_ends_as_interrupted(
     disk: Any, autojump_clock: trio.testing.MockClock
 ) -> None:

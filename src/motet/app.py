@@ -21,6 +21,7 @@ from motet.guards.scoped import guards_of
 from motet.model.bounds import EVERYONE, TenantBounds
 from motet.model.plan import Limits
 from motet.ports import Guard, Observer, Store
+from motet.sessions.book import SessionBook
 from motet.store.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ async def open_engine(
         of_tenant = own.limits if own is not None else None
         return of_tenant if catalog.limits is None else catalog.limits.tightened(of_tenant)
 
+    kept = store if store is not None else MemoryStore()
     try:
         async with trio.open_nursery() as nursery:
             engine = Engine(
@@ -96,7 +98,8 @@ async def open_engine(
                 guards_of=guards_of,
                 run_limits=run_limits,
                 account=quota,
-                store=store if store is not None else MemoryStore(),
+                store=kept,
+                sessions=SessionBook(kept, catalog.sessions),
                 observers=observers,
                 bounds=bounds,
                 stop_grace=grace,

@@ -16,6 +16,7 @@ from motet.model.bounds import ProviderBounds, TenantBounds
 from motet.model.outcome import Outcome
 from motet.model.plan import Group, Limits
 from motet.model.rate import Breaker, Rate
+from motet.model.session import SessionSettings
 from motet.ports import Agent, AggregatorType
 
 if TYPE_CHECKING:
@@ -63,12 +64,19 @@ class Catalog:
     so that things may be added in any order.
     """
 
-    def __init__(self, *, settings: EngineSettings | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        settings: EngineSettings | None = None,
+        limits: Limits | None = None,
+        sessions: SessionSettings | None = None,
+    ) -> None:
         from motet.aggregate import BUILTIN  # noqa: PLC0415 - `import motet` stays quick
 
         self.settings = settings or EngineSettings()
         self.limits = limits
         """Of every run; requests, groups and tenants can only tighten them. None is no bound."""
+        self.sessions = sessions or SessionSettings()
         self._agents: dict[str, Agent] = {}
         self._groups: dict[str, CatalogGroup] = {}
         self._aggregations: dict[str, AggregatorType] = dict(BUILTIN)

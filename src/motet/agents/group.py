@@ -45,6 +45,7 @@ class GroupAgent:
                 replay_safe=replay_safe,
                 labels=dict(labels or {}),
                 estimated_cost_nanos=estimated_cost_nanos,
+                composite=True,
             )
         )
 

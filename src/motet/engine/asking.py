@@ -1,5 +1,6 @@
 """What a group's aggregation asks agents before it can answer: run as a group of its own, in the asking group's name."""
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_ROUNDS = 100
 """Questions after questions. A rule that goes on asking for ever must not keep a run going for ever."""
+_log = logging.getLogger("motet.engine")
 
 
 class Asking:
@@ -29,8 +31,11 @@ class Asking:
         self._group = group
         self._current: RunExecution | None = None
         self._cause: StopCause | None = None
+        self._rounds = 0
         self.results: tuple[GroupResult, ...] = ()
         """The groups of questions so far."""
+        self.beside: tuple[GroupResult, ...] = ()
+        """The last of them when the answer did not depend on it."""
 
     def stop(self, cause: StopCause) -> None:
         """Stop the questions that run, and let those that would follow be skipped."""
@@ -41,18 +46,31 @@ class Asking:
 
     async def settle(self, answer: Answer) -> Payload | Failure:
         """Ask until the aggregation has answered."""
-        for number in range(1, MAX_ROUNDS + 1):
+        for _ in range(MAX_ROUNDS):
             if not isinstance(answer, Ask):
                 return answer
             try:
-                answer = await self._round(answer, number)
+                answer = await self._round(answer)
             except MotetError as error:
                 return Failure(reason.AGGREGATION_FAILED, f"the aggregation asked wrongly: {error.message}")
             except Exception as error:  # noqa: BLE001 - an aggregation is foreign code; its failure is a result
                 return aggregation_failed(error)
         return Failure(reason.AGGREGATION_FAILED, f"the aggregation asked {MAX_ROUNDS} times and did not answer")
 
-    async def _round(self, ask: Ask, number: int) -> Answer:
+    async def ask_beside(self, ask: Ask) -> None:
+        """Ask what the answer does not depend on. What comes of it is in the results, and is told to the asker."""
+        before = self.results
+        try:
+            await self._round(ask)
+        except MotetError as error:
+            _log.warning("%s was not asked: %s", ask.purpose, error.message)
+        finally:
+            self.beside = self.results[len(before) :]
+            self.results = before
+
+    async def _round(self, ask: Ask) -> Answer:
+        self._rounds += 1
+        number = self._rounds
         group = self._group
         path = f"{group.parent}/{group.name}/@" if group.parent else f"{group.name}/@"
         rule = Aggregation("combine", early_stop=False)

@@ -1,7 +1,7 @@
 """One call of a member's agent: what stands behind the call, and the way from how the agent ended to a finding."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
@@ -21,9 +21,10 @@ from motet.model.outcome import Attempt, AttemptKind, Failure, StopKind, StopRec
 from motet.model.payload import Payload
 from motet.model.plan import Plan
 from motet.model.result import RunResult
+from motet.model.session import SessionEntry
 from motet.model.state import State
 from motet.model.usage import Usage
-from motet.ports import Call, End, Start
+from motet.ports import Call, End, Resident, Start
 
 if TYPE_CHECKING:
     from motet.engine.hedging import Race
@@ -265,8 +266,20 @@ class RunningAttempt(Start):
         input: Payload | None,
         variables: Mapping[str, Payload],
         timeout: float | None,
+        *,
+        deeper: bool = True,
     ) -> RunResult:
-        return await self.member.group.run.run_nested(self, target, input or call.input, variables, timeout)
+        own = call.input if input is None else input
+        return await self.member.group.run.run_nested(self, target, own, variables, timeout, deeper=deeper)
+
+    def keep(self, resident: Resident) -> None:
+        self.check_alive()
+        self.member.group.run.engine.residents.keep(resident)
+
+    @property
+    def history(self) -> Sequence[SessionEntry]:
+        talk = self.member.group.run.root.talk
+        return talk.history if talk is not None else ()
 
     # ------------------------------------------------------------------------------------------------- nesting
 

@@ -23,6 +23,7 @@ from motet.engine.mapping import MapInput, MapStream
 from motet.engine.plans import Plans
 from motet.engine.profile import Profiles
 from motet.engine.requests import as_request
+from motet.engine.residents import Residents
 from motet.engine.resolve import Bounds, Names
 from motet.engine.run import Past, RunExecution, refused
 from motet.engine.statistics import EngineStatistics
@@ -33,7 +34,7 @@ from motet.model.limit_use import LimitUse
 from motet.model.plan import Limits, Plan
 from motet.model.result import RunResult
 from motet.model.run import RunPage, RunQuery, RunRecord, RunRequest
-from motet.ports import Account, Guard, GuardsOf, Observer, Store
+from motet.ports import Account, Guard, GuardsOf, Observer, Sessions, Store
 
 if TYPE_CHECKING:
     from motet.engine.group import GroupExecution
@@ -59,6 +60,7 @@ class Engine:
         run_limits: Callable[[str], Limits | None],
         account: Account | None,
         store: Store,
+        sessions: Sessions,
         observers: Sequence[Observer],
         bounds: Bounds,
         stop_grace: float,
@@ -71,6 +73,8 @@ class Engine:
         self.patience: Alarms[Overdue] = Alarms(nursery, lambda overdue: overdue.look())
         self.profiles = Profiles()
         self.idempotency = Idempotency(store)
+        self.residents = Residents(nursery)
+        self.sessions = sessions
         self.observers = Observers(observers)
         self.bounds = bounds
         self.stop_grace = stop_grace
@@ -300,6 +304,7 @@ class Engine:
         await self._wait_idle()
         self.admission.close()
         self.patience.close()
+        await self.residents.close()
         held: list[object] = [*self.catalog.agents.values(), self._store]
         for thing in held:
             if hasattr(thing, "aclose"):

@@ -77,7 +77,7 @@ class GroupExecution:
         self.peak = 0
         self._detached = 0
         self._deciding = Deciding(node, input)
-        self._asking = Asking(self)
+        self.asking = Asking(self)
         self._answer: Payload | Failure | None = None
         self.cut: StopCause | None = None
         """Why its questions were stopped."""
@@ -118,7 +118,9 @@ class GroupExecution:
         self.run.engine.nursery.start_soon(self._work, name=f"motet group {self.name}")
         try:
             await self.overdue.wait(self._concluded)
-            self._answer = await self._asking.settle(self._deciding.answer(settle.known(self._outcomes)))
+            self._answer = await self.asking.settle(self._deciding.answer(settle.known(self._outcomes)))
+            if (talk := self.run.root.talk) is not None and self.cut is None:
+                await talk.sum_up(self, settle.known(self._outcomes))
         except trio.Cancelled:
             self.stop(self.run.outer_cause())
             # Bounded: `stop` set the alarm, after which whoever still runs is detached.
@@ -134,7 +136,7 @@ class GroupExecution:
         later cause, like one after the last member, is for what the aggregation asks."""
         if self._concluded.is_set() or (self.cause is not None and self.cause.reason == reason.DECIDED):
             self.cut = self.cut or cause
-            self._asking.stop(cause)
+            self.asking.stop(cause)
         elif self.cause is None:
             self.cause = cause
             self._scope.cancel()
@@ -353,7 +355,7 @@ class GroupExecution:
     # ---------------------------------------------------------------------------------------------------- concluding
 
     def _conclude(self) -> GroupResult:
-        outcomes, asked = settle.known(self._outcomes), self._asking.results
+        outcomes, asked = settle.known(self._outcomes), self.asking.results
         answer, unsettled = self._answer, False
         if answer is None:
             # Cancelled on the way: what the members said may be an answer all the same, what was to be asked is not.
@@ -371,6 +373,7 @@ class GroupExecution:
         )
         spared = [o for o in outcomes if o.failure is not None and o.failure.reason == reason.DECIDED]
         early = self._deciding.decided and bool(spared)
+        every = (*asked, *self.asking.beside)
         result = GroupResult(
             name=self.name,
             state=state,
@@ -382,8 +385,8 @@ class GroupExecution:
             stats=settle.count(outcomes, self.peak, self.progress_dropped),
             metadata=self.node.group.metadata,
             parent=self.parent,
-            usage=settle.total_usage([*(o.usage for o in outcomes), *(group.usage for group in asked)]),
-            asked=asked,
+            usage=settle.total_usage([*(o.usage for o in outcomes), *(group.usage for group in every)]),
+            asked=every,
             saved=settle.saved(outcomes, self.node.seats.cost) if early else None,
         )
         self.run.groups.discard(self)

@@ -4,7 +4,7 @@ from bisect import bisect_left, insort
 from collections import OrderedDict, deque
 from typing import Final
 
-from motet.model.agent import AgentInfo, AgentKind
+from motet.model.agent import AgentInfo
 from motet.ports import End
 
 WINDOW: Final = 128
@@ -76,7 +76,7 @@ class AgentProfile:
 
     @property
     def seen(self) -> bool:
-        return self._seen or self.info.kind is AgentKind.GROUP
+        return self._seen or self.info.composite
 
     def quantile(self, share: float) -> float | None:
         least = MIN_SAMPLES if share <= 0.5 else MIN_SAMPLES_HIGH

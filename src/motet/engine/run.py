@@ -19,6 +19,7 @@ from motet.engine.history import GroupHistory, History
 from motet.engine.idempotency import fingerprint_of
 from motet.engine.journal import Journal, Sink
 from motet.engine.resolve import Bounds, Node, groups_of, resolve
+from motet.engine.talking import Talk, takes_part
 from motet.engine.walking import Walk
 from motet.errors import Exhausted
 from motet.model.event import RunEnded, RunStarted
@@ -27,6 +28,7 @@ from motet.model.payload import Payload
 from motet.model.plan import Limits, Plan
 from motet.model.result import RunResult
 from motet.model.run import RunRequest
+from motet.model.state import State
 from motet.ports import Guard, Refuse, RunTicket, Scope
 
 if TYPE_CHECKING:
@@ -93,6 +95,10 @@ class RunExecution:
         self.result: RunResult | None = None
         self.done = trio.Event()
         self.cause: StopCause | None = None
+        self.refusal: StopCause | None = None
+        """Why nothing of it may start."""
+        self.talk: Talk | None = None
+        """Its part in a session. A nested run's is that of the run around it."""
         self._outer: StopCause | None = None
         self.parent = within[2] if within is not None else ""
         self._within = within
@@ -200,6 +206,9 @@ class RunExecution:
         if self.request.timeout is not None and self.started + self.request.timeout < deadline:
             deadline, whose = self.started + self.request.timeout, "run"
         try:
+            if self._within is None and takes_part(self.session_id, self.node):
+                self.talk = Talk(self)
+                await self.talk.begin(deadline)
             variables = self.request.variables or NO_VARIABLES
             await self._walk.walk(self.node, self.request.input, variables, deadline, whose)
         except Exception as error:
@@ -209,6 +218,8 @@ class RunExecution:
             _log.exception("run %s cannot be continued", self.run_id)
             self.cause = self.cause or causes.broken(trio.current_time(), error)
         finally:
+            if self.talk is not None:
+                await self.talk.leave()  # noqa: ASYNC102 - shielded and bounded inside
             self.result = self._conclude()
             if self._within is None and (self.history is None or self.history.ended is None):
                 self.journal.emit(
@@ -229,6 +240,8 @@ class RunExecution:
             self.cause = cause
             for group in tuple(self.groups):
                 group.stop(cause)
+            if self.talk is not None:
+                self.talk.stop()
 
     def outer_cause(self) -> StopCause:
         """Why a cancellation comes from outside this run. Found once: by the time that everything has stopped, a deadline
@@ -265,15 +278,17 @@ class RunExecution:
         input: Payload,
         variables: Mapping[str, Payload],
         timeout: float | None,
+        *,
+        deeper: bool = True,
     ) -> RunResult:
-        """Run a plan inside a member of this run, one level deeper."""
+        """Run a plan inside a member of this run, one level deeper, or at its own depth when it is the member's own work."""
         attempt.check_alive()
         member = attempt.member
         request = RunRequest(
             target=target, input=input, variables=variables, timeout=timeout, session_id=attempt.call.session_id
         )
         bounds = self.bounds
-        depth = self.depth + 1
+        depth = self.depth + deeper
         if member.group.node.max_depth is not None:
             bounds = replace(bounds, max_depth=min(bounds.max_depth, self.depth + member.group.node.max_depth))
         node = resolve(request, self.engine.catalog, bounds)
@@ -338,6 +353,8 @@ class RunExecution:
             self._walk.skip(node, self.outer_cause())
         groups = tuple(self._walk.results[id(node)] for node in nodes)
         state, failure = settle.run_end(groups, self.cause)
+        if self.talk is not None and self.talk.failure is not None and failure is None:
+            state, failure = State.FAILED, self.talk.failure
         if self._within is None and self.history is not None and self.history.ended is not None:
             # It had ended; only its record was not written any more.
             state, failure = self.history.ended.state, self.history.ended.failure

@@ -42,7 +42,11 @@ class Walk:
                 deadline, whose = since + node.timeout, kind
         if isinstance(node, GroupNode) and (past := self._run.past_of(node.group.name)) is not None:
             return await self._go_on(node, past, input, variables, deadline, whose)
-        cause = self._run.cause or (causes.deadline_exceeded(deadline, whose) if now >= deadline else None)
+        cause = (
+            self._run.cause
+            or self._run.refusal
+            or (causes.deadline_exceeded(deadline, whose) if now >= deadline else None)
+        )
         if cause is not None and not self._has_started(node):
             self.skip(node, cause)
             await trio.lowlevel.checkpoint()
@@ -78,9 +82,12 @@ class Walk:
         result = history.result(past, node.seats.names) if history is not None else None
         if result is None:
             return await self._run_group(node, input, variables, deadline, whose)
-        self.results[id(node)] = result
+        self._keep(node, input, result)
         ticket = Ticket(
-            AgentInfo(name=result.name, kind=AgentKind.GROUP), self._run.run_id, result.name, self._run.depth
+            AgentInfo(name=result.name, kind=AgentKind.GROUP, composite=True),
+            self._run.run_id,
+            result.name,
+            self._run.depth,
         )
         charge(self._run.scopes, ticket, result.usage, result.stats.ran)
         await trio.lowlevel.checkpoint()
@@ -94,7 +101,12 @@ class Walk:
             return (await execution.execute()).aggregate
         finally:
             if execution.result is not None:
-                self.results[id(node)] = execution.result
+                self._keep(node, input, execution.result)
+
+    def _keep(self, node: GroupNode, input: Payload, result: GroupResult) -> None:
+        self.results[id(node)] = result
+        if self._run.root.talk is not None:
+            self._run.root.talk.said(node, input, result)
 
     async def _run_sequence(
         self, node: SequenceNode, input: Payload, variables: Mapping[str, Payload], deadline: float, whose: str

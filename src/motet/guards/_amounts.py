@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from motet.guards._ledger import Estimate, Figure, Need
-from motet.model.agent import AgentKind
 from motet.model.quota_use import NANOS, QuotaUse
 from motet.model.usage import Usage
 from motet.ports import End, Profile, Start
@@ -13,9 +12,9 @@ MEDIAN: Final = 0.5
 
 
 def needs_of(figures: Sequence[Figure], start: Start) -> list[Estimate]:
-    """What a start is expected to use, one estimate for each figure. A group is a call, but does no work itself: its
-    members pay for that."""
-    if start.ticket.agent.kind is AgentKind.GROUP:
+    """What a start is expected to use, one estimate for each figure. A group or a model agent is a call,
+    but does no work itself: what it runs pays for that."""
+    if start.ticket.agent.composite:
         return [1 if figure.what == "calls" else 0 for figure in figures]
     profile = start.ticket.profile
     return [_need(figure.what, profile) for figure in figures]
@@ -43,7 +42,7 @@ def truth_of(figures: Sequence[Figure], start: Start, end: End) -> list[int]:
 
 def _used(what: str, start: Start, end: End) -> int:
     if what == "seconds":
-        return 0 if start.ticket.agent.kind is AgentKind.GROUP else max(0, round(end.ran * NANOS))
+        return 0 if start.ticket.agent.composite else max(0, round(end.ran * NANOS))
     return amount_of(what, end.usage)
 
 

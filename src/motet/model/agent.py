@@ -53,6 +53,8 @@ class AgentInfo:
     """Calls that one call counts for against rates, its own and its provider's."""
     breaker: Breaker | None = None
     """When calls are refused because those before have failed; None means never."""
+    composite: bool = False
+    """A call does no work itself: groups that it runs do, and pay for it. Budgets set nothing aside for it but the call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ from motet.ports.guard import (
     Wait,
 )
 from motet.ports.observer import Observer
+from motet.ports.provider import ChatContext, Hear, Provider
+from motet.ports.resident import Resident
+from motet.ports.sessions import Conversation, Sessions, Summary
 from motet.ports.store import Adopted, Busy, Claim, Claimed, Conflict, Replayed, Store
 
 __all__ = [
@@ -36,23 +39,30 @@ __all__ = [
     "Busy",
     "Call",
     "CallHost",
+    "ChatContext",
     "Claim",
     "Claimed",
     "Conflict",
+    "Conversation",
     "Course",
     "End",
     "Guard",
     "GuardsOf",
+    "Hear",
     "Observer",
     "Profile",
+    "Provider",
     "Refuse",
     "Replayed",
+    "Resident",
     "Roster",
     "RuleBook",
     "RunTicket",
     "Scope",
+    "Sessions",
     "Start",
     "Store",
+    "Summary",
     "Tally",
     "Ticket",
     "Wait",

@@ -1,16 +1,18 @@
 """Agent: answers one call. What it receives, and what stands behind that."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import trio
 
 from motet.model.agent import AgentInfo, Reply
 from motet.model.payload import EMPTY, Payload
-from motet.model.plan import Plan
-from motet.model.result import RunResult
+from motet.model.plan import Group, Plan
+from motet.model.result import GroupResult, RunResult
+from motet.model.session import SessionEntry
 from motet.model.usage import NONE, Usage
+from motet.ports.resident import Resident
 
 
 class CallHost(Protocol):
@@ -25,7 +27,14 @@ class CallHost(Protocol):
         input: Payload | None,
         variables: Mapping[str, Payload],
         timeout: float | None,
+        *,
+        deeper: bool = True,
     ) -> RunResult: ...
+
+    def keep(self, resident: Resident) -> None: ...
+
+    @property
+    def history(self) -> Sequence[SessionEntry]: ...
 
 
 class Call:
@@ -151,6 +160,28 @@ class Call:
             given = {name: Payload.of(value) for name, value in variables.items()}
         own = self.input if input is None else Payload.of(input)
         return await self.host.run(self, target, own, given, timeout)
+
+    @property
+    def history(self) -> Sequence[SessionEntry]:
+        """What was said in the session before this run, oldest first; empty without a session."""
+        return self.host.history if self.session_id else ()
+
+    def keep(self, resident: Resident) -> None:
+        """Let something live in a task of the engine's until that closes; what lives already goes on as it is. Raises
+        Unavailable once the engine closes."""
+        self.host.keep(resident)
+
+    async def ask(self, group: Group, *, variables: Mapping[str, object] | None = None) -> GroupResult:
+        """Run what this call itself consists of, such as a turn of a model and the tools that it wants: as `run`, but at
+        the same depth, so that a bound on nested runs is not spent on it. Its events stand under this member.
+
+        Raises InvalidRequest when the group is wrong, Unavailable once this member has been given up.
+        """
+        given = self.variable_payloads
+        if variables is not None:
+            given = {name: Payload.of(value) for name, value in variables.items()}
+        result = await self.host.run(self, group, self.input, given, None, deeper=False)
+        return result.groups[0]
 
 
 @runtime_checkable

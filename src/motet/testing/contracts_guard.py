@@ -44,13 +44,14 @@ def make_ticket(
     weight: float = 1.0,
     tenant: str = "",
     profile: Profile | None = None,
-    kind: AgentKind = AgentKind.FUNCTION,
+    composite: bool = False,
     run_id: str = "run",
 ) -> Ticket:
     """A ticket as the engine makes it."""
     info = AgentInfo(
         name=agent,
-        kind=kind,
+        kind=AgentKind.FUNCTION,
+        composite=composite,
         provider=provider,
         max_parallel=max_parallel,
         rate=rate,

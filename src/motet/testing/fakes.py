@@ -18,9 +18,10 @@ from motet.model.payload import Payload
 from motet.model.plan import Member, Plan
 from motet.model.rate import Breaker, Rate
 from motet.model.result import RunResult
+from motet.model.session import SessionEntry
 from motet.model.state import State
 from motet.model.usage import Usage
-from motet.ports import Agent, Aggregator, Answer, Ask, Call, Roster, RuleBook, Tally
+from motet.ports import Agent, Aggregator, Answer, Ask, Call, Resident, Roster, RuleBook, Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +302,10 @@ class RecordingHost:
         """What was reported, in order."""
         self.runs: list[Plan | str] = []
         """Targets of nested runs, in order."""
+        self.residents: list[Resident] = []
+        """What was to be kept alive; nothing of it runs."""
+        self.history: Sequence[SessionEntry] = ()
+        """What calls with a session find."""
         self._result = result
 
     def report(self, call: Call, report: Payload) -> None:  # noqa: ARG002 - the port's signature
@@ -313,6 +318,8 @@ class RecordingHost:
         input: Payload | None,
         variables: Mapping[str, Payload],  # noqa: ARG002 - the port's signature
         timeout: float | None,  # noqa: ARG002 - the port's signature
+        *,
+        deeper: bool = True,  # noqa: ARG002 - the port's signature
     ) -> RunResult:
         await trio.lowlevel.checkpoint()
         self.runs.append(target)
@@ -324,6 +331,9 @@ class RecordingHost:
             output=call.input if input is None else input,
             started_at=datetime.now(UTC),
         )
+
+    def keep(self, resident: Resident) -> None:
+        self.residents.append(resident)
 
 
 def make_call(

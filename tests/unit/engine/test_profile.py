@@ -82,7 +82,7 @@ def test_calls_that_failed_or_were_stopped_say_nothing_about_what_answers_use(en
 
 
 def test_a_group_agent_counts_as_seen_from_the_first() -> None:
-    assert profile(card=replace(CARD, kind=AgentKind.GROUP)).seen
+    assert profile(card=replace(CARD, composite=True)).seen
     assert not profile().seen
 
 

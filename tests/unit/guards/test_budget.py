@@ -7,7 +7,6 @@ import pytest
 
 from motet.guards.budget import Budget
 from motet.model import reason
-from motet.model.agent import AgentKind
 from motet.model.outcome import Failure
 from motet.model.plan import Limits, OnBreach
 from motet.model.usage import Usage
@@ -42,10 +41,10 @@ def call(
     *,
     seen: bool = True,
     times: Sequence[float] = (),
-    kind: AgentKind = AgentKind.FUNCTION,
+    composite: bool = False,
 ) -> Start:
     profile = StubProfile(cost_nanos=cost, tokens=tokens, seen=seen, times=times)
-    return make_start(make_ticket(profile=profile, kind=kind))
+    return make_start(make_ticket(profile=profile, composite=composite))
 
 
 def begin(guard: Guard, start: Start) -> Start:
@@ -171,14 +170,14 @@ def test_run_time_is_unknown_before_the_first_answer_whatever_the_card_says() ->
 def test_a_group_is_a_call_that_costs_nothing_itself_and_is_refused_once_the_budget_is_closed() -> None:
     told = Told()
     guard = budget(told, max_calls=2, max_duration=1.0)
-    group = begin(guard, call(None, seen=False, kind=AgentKind.GROUP))
+    group = begin(guard, call(None, seen=False, composite=True))
     guard.paused(group, NOW)
     assert [use.reserved for use in guard.uses()] == [1, 0]
     end(guard, begin(guard, call(times=[1.0])), 1.5)
     guard.settled(group, End(Usage(calls=1), 60.0), NOW)
     assert [use.used for use in guard.uses()] == [2, 1.5]
     assert [use.reserved for use in guard.uses()] == [0, 0]
-    refusal(guard, call(kind=AgentKind.GROUP))
+    refusal(guard, call(composite=True))
 
 
 def test_a_paused_call_gives_its_money_to_the_calls_it_waits_for_and_takes_none_when_it_goes_on() -> None:
@@ -256,7 +255,7 @@ def test_with_cancel_a_budget_that_is_used_up_while_others_spend_is_breached() -
     assert [cancel for _, cancel in told.calls] == [True]
 
 
-@pytest.mark.parametrize("bystander", [call(0), call(None, kind=AgentKind.GROUP)])
+@pytest.mark.parametrize("bystander", [call(0), call(None, composite=True)])
 def test_with_cancel_those_who_can_spend_nothing_are_left_to_run(bystander: Start) -> None:
     guard = budget(max_cost_nanos=100, on_breach=OnBreach.CANCEL)
     begin(guard, bystander)

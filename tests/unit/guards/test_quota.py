@@ -10,7 +10,6 @@ import trio
 from motet.guards import quota
 from motet.guards.quota import TenantQuota
 from motet.model import reason
-from motet.model.agent import AgentKind
 from motet.model.bounds import Quota, TenantBounds
 from motet.model.outcome import Failure
 from motet.model.quota_use import QuotaUse
@@ -130,7 +129,7 @@ def test_a_used_up_hour_refuses_runs_and_calls_until_it_turns() -> None:
 
 def test_time_that_calls_ran_is_reserved_and_settled_and_groups_use_none() -> None:
     guard = tenants(t=TenantBounds(per_hour=Quota(duration=10), total=Quota(duration=math.inf)))
-    group = begin(guard, make_start(make_ticket(kind=AgentKind.GROUP, tenant="t")))
+    group = begin(guard, make_start(make_ticket(composite=True, tenant="t")))
     known, unknown = StubProfile(times=[4.0]), StubProfile()
     first = begin(guard, make_start(make_ticket(tenant="t", profile=known)))
     last = make_start(make_ticket(tenant="t", profile=unknown))

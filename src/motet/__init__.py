@@ -72,30 +72,88 @@ if TYPE_CHECKING:
     from motet.agents.function import FunctionAgent, agent
     from motet.agents.group import GroupAgent
     from motet.agents.http import HttpAgent
+    from motet.agents.mcp.agent import McpAgent
+    from motet.agents.mcp.server import McpServer
+    from motet.agents.model.agent import ModelAgent
+    from motet.agents.model.as_tool import as_tool
+    from motet.agents.model.choice import ModelChoice
+    from motet.agents.model.defaults import set_default_model
+    from motet.agents.model.guardrails import AgentGuardrail, Guardrail, guardrail
+    from motet.agents.model.instructions import ModelState, Template
+    from motet.agents.model.providers.anthropic import AnthropicProvider
+    from motet.agents.model.providers.network import forbid_network
+    from motet.agents.model.providers.openai import OpenAIProvider
+    from motet.agents.model.providers.prices import Price
+    from motet.agents.model.providers.scripted import Say, ScriptedProvider
+    from motet.agents.model.tool import Tool, ToolStatus
+    from motet.agents.model.tool_function import tool
+    from motet.agents.model.tool_services import command_tool, http_tool
     from motet.catalog import Catalog, CatalogGroup, EngineSettings
+    from motet.instrument.otel import Tracing
+    from motet.model.chat import ChatReply, ChatRequest, Finish, Message, Role, Sampling, ToolCall, ToolSpec
+    from motet.model.session import SessionEntry, SessionSettings, WhenBusy
+    from motet.ports.provider import ChatContext, Provider
     from motet.store.memory import MemoryStore
     from motet.store.sqlite import SqliteStore
 
 _LAZY = {
+    "AgentGuardrail": "motet.agents.model.guardrails",
+    "AnthropicProvider": "motet.agents.model.providers.anthropic",
     "Catalog": "motet.catalog",
     "CatalogGroup": "motet.catalog",
+    "ChatContext": "motet.ports.provider",
+    "ChatReply": "motet.model.chat",
+    "ChatRequest": "motet.model.chat",
     "CommandAgent": "motet.agents.command",
     "CommandResult": "motet.agents.command",
     "EngineSettings": "motet.catalog",
+    "Finish": "motet.model.chat",
     "FunctionAgent": "motet.agents.function",
     "GroupAgent": "motet.agents.group",
+    "Guardrail": "motet.agents.model.guardrails",
     "HttpAgent": "motet.agents.http",
+    "McpAgent": "motet.agents.mcp.agent",
+    "McpServer": "motet.agents.mcp.server",
     "MemoryStore": "motet.store.memory",
+    "Message": "motet.model.chat",
+    "ModelAgent": "motet.agents.model.agent",
+    "ModelChoice": "motet.agents.model.choice",
+    "ModelState": "motet.agents.model.instructions",
+    "OpenAIProvider": "motet.agents.model.providers.openai",
+    "Price": "motet.agents.model.providers.prices",
+    "Provider": "motet.ports.provider",
+    "Role": "motet.model.chat",
+    "Sampling": "motet.model.chat",
+    "Say": "motet.agents.model.providers.scripted",
+    "ScriptedProvider": "motet.agents.model.providers.scripted",
+    "SessionEntry": "motet.model.session",
+    "SessionSettings": "motet.model.session",
     "SqliteStore": "motet.store.sqlite",
+    "Template": "motet.agents.model.instructions",
+    "Tool": "motet.agents.model.tool",
+    "ToolCall": "motet.model.chat",
+    "ToolSpec": "motet.model.chat",
+    "ToolStatus": "motet.agents.model.tool",
+    "Tracing": "motet.instrument.otel",
+    "WhenBusy": "motet.model.session",
     "agent": "motet.agents.function",
+    "as_tool": "motet.agents.model.as_tool",
+    "command_tool": "motet.agents.model.tool_services",
+    "forbid_network": "motet.agents.model.providers.network",
+    "guardrail": "motet.agents.model.guardrails",
+    "http_tool": "motet.agents.model.tool_services",
+    "set_default_model": "motet.agents.model.defaults",
+    "tool": "motet.agents.model.tool_function",
 }
 
 __all__ = [
     "Agent",
     "AgentError",
+    "AgentGuardrail",
     "AgentInfo",
     "AgentKind",
     "Aggregation",
+    "AnthropicProvider",
     "Attempt",
     "AttemptEnded",
     "AttemptKind",
@@ -106,6 +164,9 @@ __all__ = [
     "CatalogError",
     "CatalogGroup",
     "CatalogProblem",
+    "ChatContext",
+    "ChatReply",
+    "ChatRequest",
     "CommandAgent",
     "CommandResult",
     "Engine",
@@ -114,12 +175,14 @@ __all__ = [
     "Event",
     "Exhausted",
     "Failure",
+    "Finish",
     "FunctionAgent",
     "Group",
     "GroupAgent",
     "GroupEnded",
     "GroupResult",
     "GroupStarted",
+    "Guardrail",
     "HedgePolicy",
     "HttpAgent",
     "Idempotency",
@@ -129,19 +192,28 @@ __all__ = [
     "Limits",
     "MapInput",
     "MapResult",
+    "McpAgent",
+    "McpServer",
     "Member",
     "MemberEnded",
     "MemberProgress",
     "MemberStarted",
     "MemoryStore",
+    "Message",
+    "ModelAgent",
+    "ModelChoice",
+    "ModelState",
     "MotetError",
     "NotFound",
     "OnBreach",
     "OnFailure",
+    "OpenAIProvider",
     "Outcome",
     "Parallel",
     "Payload",
     "Plan",
+    "Price",
+    "Provider",
     "ProviderBounds",
     "Quota",
     "Rate",
@@ -150,6 +222,7 @@ __all__ = [
     "RequestError",
     "RequestIdReused",
     "RetryPolicy",
+    "Role",
     "RunEnded",
     "RunFailed",
     "RunPage",
@@ -159,8 +232,13 @@ __all__ = [
     "RunResult",
     "RunStarted",
     "RunStream",
+    "Sampling",
     "Saved",
+    "Say",
+    "ScriptedProvider",
     "Sequence",
+    "SessionEntry",
+    "SessionSettings",
     "SqliteStore",
     "Started",
     "State",
@@ -168,12 +246,26 @@ __all__ = [
     "StopKind",
     "StopReceipt",
     "StoreFailed",
+    "Template",
     "TenantBounds",
+    "Tool",
+    "ToolCall",
+    "ToolSpec",
+    "ToolStatus",
+    "Tracing",
     "Unavailable",
     "Usage",
     "Violation",
+    "WhenBusy",
     "agent",
+    "as_tool",
+    "command_tool",
+    "forbid_network",
+    "guardrail",
+    "http_tool",
     "open_engine",
+    "set_default_model",
+    "tool",
 ]
 
 

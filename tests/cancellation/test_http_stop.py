@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import trio
@@ -11,7 +11,8 @@ import trio.testing
 
 from motet.agents.http import HttpAgent
 from motet.model.payload import Payload
-from motet.ports import Call, CallHost
+from motet.ports import Call
+from motet.testing import RecordingHost
 
 # Loaded by path: test folders are no packages, so the file has no name to be imported by.
 _SPEC = importlib.util.spec_from_file_location(
@@ -24,7 +25,7 @@ _SPEC.loader.exec_module(http_peer)
 
 
 def make_call() -> Call:
-    return Call(Payload.of("hello"), host=cast("CallHost", None))
+    return Call(Payload.of("hello"), host=RecordingHost())
 
 
 @pytest.mark.parametrize("answered", ["nothing", "head", "part"])

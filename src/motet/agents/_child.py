@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, BinaryIO, Final, NoReturn
@@ -30,8 +30,9 @@ from motet.model.payload import Payload
 from motet.model.plan import Plan
 from motet.model.reason import AGENT_FAILED, OUTPUT_INVALID
 from motet.model.result import RunResult
+from motet.model.session import SessionEntry
 from motet.model.usage import Usage
-from motet.ports import Call
+from motet.ports import Call, Resident
 
 _HEADER: Final = struct.Struct(">Q")
 _RESERVE: Final = 1024 * 1024
@@ -53,7 +54,7 @@ def main() -> NoReturn:
     threading.Thread(target=_die_with_parent, args=(life,), daemon=True).start()
     threading.stack_size(0)
     with os.fdopen(results, "wb") as pipe:
-        channel = _Channel(pipe)
+        channel = _Channel(pipe, request["history"])
         channel.send(_answer(request, channel))
     # Without the interpreter's own farewell: nothing that the function started may hold up the answer's end.
     os._exit(0)
@@ -81,9 +82,10 @@ def _die_with_parent(descriptor: int) -> None:
 class _Channel:
     """Messages to the parent, whole, from any thread. Stands behind the call as its host."""
 
-    def __init__(self, pipe: BinaryIO) -> None:
+    def __init__(self, pipe: BinaryIO, history: Sequence[Mapping[str, Any]]) -> None:
         self._pipe = pipe
         self._lock = threading.Lock()
+        self.history = [SessionEntry(**{**entry, "payload": Payload(*entry["payload"])}) for entry in history]
 
     def send(self, message: tuple[Any, ...]) -> None:
         body = pickle.dumps(message)
@@ -105,9 +107,18 @@ class _Channel:
         input: Payload | None,  # noqa: ARG002 - the port's signature
         variables: Mapping[str, Payload],  # noqa: ARG002 - the port's signature
         timeout: float | None,  # noqa: ARG002 - the port's signature
+        *,
+        deeper: bool = True,  # noqa: ARG002 - the port's signature
     ) -> RunResult:
         raise AgentError(
             "a function in a process of its own cannot run groups: the engine is in another process; "
+            "leave isolation='process' out for this function",
+            reason="NESTED_RUN_UNAVAILABLE",
+        )
+
+    def keep(self, resident: Resident) -> None:
+        raise AgentError(
+            f"a function in a process of its own cannot keep {resident!r} alive: the engine is in another process; "
             "leave isolation='process' out for this function",
             reason="NESTED_RUN_UNAVAILABLE",
         )

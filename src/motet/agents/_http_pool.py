@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 KEEPALIVE_SECONDS: Final = 5.0
 """A connection that nobody used for so long is closed, as httpx2 and most clients do: servers close theirs soon after."""
+CLOSE_PATIENCE: Final = 5.0
+"""Seconds for one connection to close."""
 _CLOSED_AT_ONCE: Final = 2
 """Idle connections that one call closes at most: the pool shrinks faster than it is used, and no call pays for a burst."""
 
@@ -35,11 +37,11 @@ class Pool:
         self._open: set[httpx2.AsyncHTTPTransport] = set()
         self._idle: deque[tuple[float, httpx2.AsyncHTTPTransport]] = deque()
         """With the time since when; the one used last is last."""
-        self._closed = False
+        self._closings = 0
 
     @property
     def size(self) -> int:
-        """Transports, in use or idle; 0 before the first use and after closing."""
+        """Transports, in use or idle."""
         return len(self._open)
 
     @property
@@ -47,24 +49,28 @@ class Pool:
         return len(self._idle)
 
     @asynccontextmanager
-    async def transport(self) -> "AsyncIterator[httpx2.AsyncHTTPTransport | None]":
-        """A transport for one request at a time; None when the pool is closed."""
+    async def transport(self) -> "AsyncIterator[httpx2.AsyncHTTPTransport]":
+        """A transport for one request at a time."""
         async with self._free:
-            if self._closed:
-                yield None
-                return
             transport = self._idle.pop()[1] if self._idle else self._make()
+            closings = self._closings
             try:
                 await self._close_unused()
                 yield transport
             finally:
-                if not self._closed:
+                if closings == self._closings:
                     self._idle.append((trio.current_time(), transport))
+                else:
+                    self._open.discard(transport)
+                    with trio.move_on_after(CLOSE_PATIENCE, shield=True):
+                        await transport.aclose()
 
     async def aclose(self) -> None:
-        self._closed = True
-        transports, self._open = self._open, set()
+        """Close what is idle now, and what is in use once it no longer is. What is asked for afterwards is new."""
+        self._closings += 1
+        transports = [transport for _, transport in self._idle]
         self._idle.clear()
+        self._open.difference_update(transports)
         for transport in transports:
             await transport.aclose()
 

@@ -19,6 +19,7 @@ from motet.agents._card import checked, digest
 from motet.agents._http_checks import check_headers, check_method, check_statuses, check_url
 from motet.agents._http_pool import Pool
 from motet.agents._http_retry_after import retry_after_seconds
+from motet.agents._life import Life
 from motet.errors import AgentError
 from motet.model.agent import AgentInfo, AgentKind, Reply
 from motet.model.payload import Payload
@@ -41,8 +42,6 @@ HTTP_FAILED: Final = "HTTP_FAILED"
 """The connection broke, or what came was not HTTP. Retryable, though the server may have done the work."""
 OUTPUT_TOO_LARGE: Final = "OUTPUT_TOO_LARGE"
 """The response is longer than `max_output_bytes` and was cut off. Details: `max_output_bytes`."""
-AGENT_CLOSED: Final = "AGENT_CLOSED"
-"""The agent was called after `aclose`."""
 
 SendMode = Literal["body", "json", "query"]
 OutputMode = Literal["auto", "text", "json", "bytes"]
@@ -129,6 +128,7 @@ class HttpAgent:
         self._connect_timeout = connect_timeout
         self._max_output_bytes = max_output_bytes
         tls = url.lower().startswith("https:")
+        self._life = Life(self)
         self._pool = Pool(max_parallel or DEFAULT_CONNECTIONS, verify=verify if tls else None)
         self.info = checked(
             AgentInfo(
@@ -163,10 +163,8 @@ class HttpAgent:
 
     async def call(self, call: Call, /) -> Reply:
         url, headers, content = self._request(call)
+        self._life.use(call)
         async with self._pool.transport() as transport:
-            if transport is None:
-                message = f"http agent '{self.info.name}' is closed; it takes no calls after its engine has closed"
-                raise AgentError(message, reason=AGENT_CLOSED)
             try:
                 return await self._exchange(transport, call, url, headers, content)
             except trio.Cancelled:
@@ -174,7 +172,7 @@ class HttpAgent:
                 raise
 
     async def aclose(self) -> None:
-        """Close every connection. The agent takes no calls afterwards; closing it again does nothing."""
+        """Close every connection, those in use when their call ends. A later call begins anew."""
         await self._pool.aclose()
 
     # --------------------------------------------------------------------------------------------------- what goes out

@@ -120,6 +120,11 @@ class Processes:
                 "depth": call.depth,
                 "idempotency_key": call.idempotency_key,
             },
+            "history": [
+                {field: getattr(entry, field) for field in ("role", "member", "group", "run_id", "at")}
+                | {"payload": _plain(entry.payload)}
+                for entry in call.history
+            ],
             "time_left": left,
             "memory_bytes": self._memory_bytes,
             "cpu_seconds": self._cpu_seconds,

@@ -63,6 +63,6 @@ class Reply:
 
     output: Payload
     usage: Usage | None = None
-    """What the call used; None counts as one call of unknown price."""
+    """What the call used; None counts as one call of unknown price, or a free one where the card says that it costs 0."""
     metadata: Mapping[str, Any] | None = None
     """JSON values kept with the outcome."""

@@ -37,3 +37,5 @@ NONE: Final = Usage()
 """Nothing was called."""
 UNPRICED_CALL: Final = Usage(calls=1, unpriced_calls=1)
 """One call of an agent that told no price: what a reply without usage counts as."""
+FREE_CALL: Final = Usage(calls=1)
+"""The same of an agent whose card says that it costs nothing."""

@@ -38,9 +38,12 @@ class Provider(Protocol):
     """Answers turns. One serves any number of agents at once.
 
     `chat` makes one request and never repeats it: whoever calls knows the budget of time and money. It raises AgentError
-    with a reason of `motet.agents.model.reasons`, `retryable` when the same request may succeed later, `retry_after` in
-    seconds when the service said how long to wait, and `usage` told where something was paid for nothing. Cancelled, it
-    closes its connection, so that the service stops writing, and lets `trio.Cancelled` through.
+    with a reason of `motet.agents.model.reasons`, `retryable` when the same request may succeed later, and `retry_after` in
+    seconds when the service said how long to wait. Cancelled, it closes its connection, so that the service stops writing,
+    and lets `trio.Cancelled` through.
+
+    One whose answers depend on more than its name, such as its address, has a `settings` property too, as agents have: a
+    mapping without secrets. One that holds connections may have a `life`, whose `use(call)` each call tells.
     """
 
     @property

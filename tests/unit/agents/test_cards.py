@@ -4,7 +4,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -17,7 +17,8 @@ from motet.errors import AgentError
 from motet.model.payload import Payload
 from motet.model.rate import Breaker, Rate
 from motet.model.usage import NONE, Usage
-from motet.ports import Call, CallHost
+from motet.ports import Call
+from motet.testing import RecordingHost
 
 if TYPE_CHECKING:
     from motet.model.agent import AgentInfo
@@ -36,7 +37,7 @@ each_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 
 
 def make_call(key: str = "", input: object = "x") -> Call:
-    return Call(Payload.of(input), host=cast("CallHost", None), run_id="run-1", member="m", idempotency_key=key)
+    return Call(Payload.of(input), host=RecordingHost(), run_id="run-1", member="m", idempotency_key=key)
 
 
 @each_kind

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from motet.agents.process import STDERR_KEPT
 from motet.errors import AgentError
 from motet.model.agent import Reply
 from motet.model.payload import Payload
+from motet.model.session import SessionEntry
 from motet.model.usage import Usage
 from motet.ports import Call
 
@@ -159,6 +161,16 @@ class Namespace:
         return text * 2
 
 
+@agent(isolation="process")
+def recalls(call: Call) -> list[Any]:
+    return [[entry.role, entry.member, entry.payload.text, entry.at.year] for entry in call.history]
+
+
+@agent(isolation="process")
+def keeps(call: Call) -> None:
+    call.keep(call)  # type: ignore[arg-type]  # it is refused whatever it is
+
+
 # -------------------------------------------------------------------------------------------------------- tests
 
 
@@ -196,6 +208,16 @@ def test_the_function_itself_is_called_where_it_stands() -> None:
 
 async def test_an_async_function_runs_in_a_loop_of_its_own() -> None:
     assert await answer(asynchronous, "a") == "a True"
+
+
+async def test_what_was_said_in_the_session_arrives_and_nothing_can_be_kept_alive_from_there() -> None:
+    host = RecordingHost()
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    host.history = [SessionEntry(role="member", member="m", payload=Payload.of("before"), at=at)]
+    call = call_of(host=host)
+    call.session_id = "s"
+    assert (await recalls.call(call)).output.value == [["member", "m", "before", 2026]]
+    assert (await failure(keeps)).reason == "NESTED_RUN_UNAVAILABLE"
 
 
 async def test_a_reply_arrives_whole() -> None:

@@ -1,3 +1,5 @@
+"""Sessions that several processes share."""
+
 from pathlib import Path
 
 import trio

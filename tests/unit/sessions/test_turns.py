@@ -1,3 +1,5 @@
+"""Turns within one process."""
+
 import trio
 from trio.testing import wait_all_tasks_blocked
 

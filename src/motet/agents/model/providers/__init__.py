@@ -1,0 +1,1 @@
+"""The services that answer for models. Each module imports its SDK when it is first used."""

@@ -19,6 +19,7 @@ import motet_server
 from _grpc_load import WARM_UP, Job, Load, Process, clients, load
 from _harness import median, micros, millis, ratio, record
 from motet_proto.v1 import run_service_pb2
+from motet_server.cli import collector
 
 MEMBERS = (1, 10)
 CLIENTS = (1, 16, 128)
@@ -39,6 +40,7 @@ async def serve_motet() -> None:
     for members in MEMBERS:
         catalog.group(f"of_{members}", [motet.Member("noop", replicas=members)])
     async with motet.open_engine(catalog) as engine, motet_server.serve(engine, "127.0.0.1:0") as server:
+        collector.calm()  # as `motet serve` does
         print(server.address, flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from motet_server.cli import bench, catalogs, exits, limits, run, runs, serve
+from motet_server.cli import bench, catalogs, exits, limits, run, runs, serve, show
 from motet_server.cli.failures import complain, guarded
 from motet_server.cli.text import one_line
 
@@ -29,7 +29,7 @@ def make_app() -> App:
         exit_on_error=False,
         print_error=False,
     )
-    work = (serve.serve, run.run, runs.watch, runs.runs, runs.cancel, limits.limits, bench.bench)
+    work = (serve.serve, run.run, runs.watch, runs.runs, show.show, runs.cancel, limits.limits, bench.bench)
     for command in (*work, catalogs.agents, catalogs.groups, catalogs.check, version):
         app.command(command)
     return app

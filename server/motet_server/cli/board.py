@@ -4,8 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from motet_server.cli import attempts
+from motet_server.cli import attempts, inner
 
+SAID = 2000
+"""Characters of what a model has written that are kept."""
 QUEUED, RUNNING = "QUEUED", "RUNNING"
 MAX_ROWS = 1000
 """Members of a group that keep a row after they have ended: as many as the event of the start names."""
@@ -34,6 +36,10 @@ class Row:
     """When the next attempt starts, in seconds since the run's start; None while one runs."""
     failed: str = ""
     """The reason of the failure that the next attempt follows."""
+    doing: str = ""
+    """What a model agent is at: its turn, or the tools that it has called."""
+    said: str = ""
+    """The end of what a model has written so far."""
 
 
 @dataclass(slots=True)
@@ -82,7 +88,12 @@ class Board:
     def apply(self, event: Any) -> None:
         self.elapsed = event.elapsed
         self.last_sequence = event.sequence
-        detail = event.detail
+        if inner.sort(event.parent, event.group):
+            self._inner(event, event.detail)
+        else:
+            self._outer(event, event.detail)
+
+    def _outer(self, event: Any, detail: Any) -> None:
         # By name: the engine's events and the client's are different classes with the same names and fields.
         match type(detail).__name__:
             case "RunStarted":
@@ -96,13 +107,39 @@ class Board:
             case "AttemptEnded":
                 self._attempt_ended(event, detail)
             case "MemberProgress":
-                self._row(event)[1].note = detail.report
+                self._progress(self._row(event)[1], detail.report)
             case "MemberEnded":
                 self._member_ended(event, detail.outcome)
             case "GroupEnded":
                 self._group_ended(event, detail)
             case "RunEnded":
                 self.state = str(detail.state)
+
+    def _inner(self, event: Any, detail: Any) -> None:
+        """A group that a model agent made of a turn or of tools: shown in the agent's own row."""
+        above, name, member = inner.owner(event.parent)
+        group = self.groups.get((above, name))
+        row = group.rows.get(member) if group is not None else None
+        if row is None:
+            return
+        match type(detail).__name__:
+            case "GroupStarted":
+                tools = (
+                    ", ".join(dict.fromkeys(agent for _, agent in detail.seats)) if inner.sort(event.parent, event.group) == "tools" else ""
+                )
+                row.doing, row.said = ": ".join(filter(None, (event.group.replace("_", " "), tools))), ""
+            case "AttemptStarted":
+                row.said = ""
+            case "MemberProgress" if inner.delta(detail.report) is not None:
+                self._progress(row, detail.report)
+
+    @staticmethod
+    def _progress(row: Row, report: Any) -> None:
+        piece = inner.delta(report)
+        if piece is None:
+            row.note = report
+        else:
+            row.said = (row.said + piece)[-SAID:]
 
     def _group_started(self, event: Any, detail: Any) -> None:
         group = GroupBoard(event.group, event.parent, detail.members, event.elapsed)

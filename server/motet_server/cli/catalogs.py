@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from motet.errors import CatalogError
-from motet_server.cli import common, exits, jsonform, policies, tables
+from motet_server.cli import cards, common, exits, jsonform, policies, tables
 from motet_server.cli.common import CatalogOption, JsonOption, ServerOption, load_catalog, open_client
 from motet_server.cli.output import Output
 from motet_server.cli.text import count, cut, one_line, seconds, usd
@@ -13,15 +13,15 @@ from motet_server.cli.text import count, cut, one_line, seconds, usd
 async def agents(*, catalog: CatalogOption = None, server: ServerOption = None, json: JsonOption = False) -> int:
     """List the agents of a catalog file or a server, by name."""
     common.one_place(catalog, server)
-    found: list[Any]
+    found: list[cards.Shown]
     if catalog is not None:
-        found = [agent.info for agent in (await load_catalog(catalog)).agents.values()]
+        found = [cards.shown(agent) for agent in (await load_catalog(catalog)).agents.values()]
     else:
         async with open_client(str(server)) as client:
-            found = list(await client.agents())
-    found.sort(key=lambda info: info.name)
+            found = [cards.Shown(info, info.provider) for info in await client.agents()]
+    found.sort(key=lambda each: each.info.name)
     limits = ("timeout", "parallel", "provider", "rate", "breaker")
-    columns = ("agent", "kind", *limits, "replay safe", "cost", "tokens", "description")
+    columns = ("agent", "kind", "model", "tools", *limits, "replay safe", "cost", "tokens", "description")
     return await _print(found, columns, map(_agent, found), "no agents", json=json)
 
 
@@ -66,7 +66,7 @@ async def _print(
     output = Output()
     if json:
         for item in found:
-            output.write(jsonform.line(item))
+            output.write(jsonform.line(item.value() if isinstance(item, cards.Shown) else item))
     elif found:
         made = tables.table(columns, rows, numbers=("timeout", "parallel", "cost", "tokens"))
         output.write(tables.render(made, terminal=output.is_terminal))
@@ -80,13 +80,16 @@ def _bound(value: float | None) -> str:
     return "" if value is None else seconds(value)
 
 
-def _agent(info: Any) -> tuple[str, ...]:
+def _agent(shown: cards.Shown) -> tuple[str, ...]:
+    info = shown.info
     return (
         info.name,
         str(info.kind),
+        shown.model,
+        cut(shown.tools, 100),
         _bound(info.timeout),
         str(info.max_parallel or ""),
-        info.provider,
+        shown.provider,
         policies.rate(info),
         policies.breaker(info.breaker),
         policies.replay_safe(info.replay_safe),

@@ -9,10 +9,10 @@ from cyclopts import Parameter
 from motet_server.cli.exits import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from motet import Catalog, Engine
-    from motet.ports import Store
+    from motet.ports import Observer, Store
     from motet_client.trio import Client
 
 _CLOSING = 10.0
@@ -44,14 +44,16 @@ async def load_catalog(path: str) -> "Catalog":
 
 
 @asynccontextmanager
-async def open_engine(path: str, make_store: "Callable[[], Awaitable[Store]] | None" = None) -> "AsyncIterator[Engine]":
+async def open_engine(
+    path: str, make_store: "Callable[[], Awaitable[Store]] | None" = None, observers: "Sequence[Observer]" = ()
+) -> "AsyncIterator[Engine]":
     """An engine on a catalog file, with the file's own bounds. The store is made once the catalog is known to be right."""
     import motet  # noqa: PLC0415
 
     catalog = await load_catalog(path)
     store = None if make_store is None else await make_store()
     try:
-        async with motet.open_engine(catalog, store=store) as engine:
+        async with motet.open_engine(catalog, store=store, observers=observers) as engine:
             yield engine
     finally:
         if store is not None:

@@ -19,6 +19,8 @@ from motet_server.cli.text import cut, one_line, payload_text, reason, receipt, 
 
 EVENTS = 4
 """Newest events shown below the members."""
+_SAID = 160
+"""Characters of what a model says that are shown: the newest."""
 _TALL = 16
 """Lines of a screen from which on there is room for events."""
 
@@ -39,7 +41,9 @@ class Live:
 
     def event(self, event: Any) -> None:
         self.board.apply(event)
-        self._recent.append(self._lines.line(event))
+        line = self._lines.line(event)
+        if line:
+            self._recent.append(line)
         # The event that came with the least delay tells best when the run began on this side's clock.
         self._offset = min(self._offset, trio.current_time() - event.elapsed)
 
@@ -169,13 +173,20 @@ def _cached(row: Row) -> bool:
 
 def _note(row: Row, elapsed: float) -> str:
     if row.state in (QUEUED, RUNNING):
-        report = cut(payload_text(row.note), 200)
+        report = _now(row) or cut(payload_text(row.note), 200)
         return "; ".join(filter(None, (_attempt(row, elapsed), report)))
     outcome = row.note
     said = cut(payload_text(outcome.output), 200) if outcome.failure is None else reason(outcome.failure)
     tries = attempts.made(outcome)
     parts = ("cached" if outcome.cached else "", f"attempts {tries}" if tries else "", receipt(outcome.stop), said)
     return "; ".join(filter(None, parts))
+
+
+def _now(row: Row) -> str:
+    """What a model agent is at: its turn, and the end of the last line that its model has written."""
+    lines = [stripped for text in row.said.splitlines() if (stripped := one_line(text).strip())]
+    last = lines[-1][-_SAID:] if lines else ""
+    return ": ".join(filter(None, (row.doing, last)))
 
 
 def _attempt(row: Row, elapsed: float) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any, Protocol
 
-from motet_server.cli import attempts, jsonform, summary
+from motet_server.cli import attempts, inner, jsonform, summary
 from motet_server.cli.output import Output, say
 from motet_server.cli.text import count, cut, early, one_line, payload_text, reason, receipt, seconds
 
@@ -72,7 +72,9 @@ class Plain(_Still):
         self._lines = Lines()
 
     def event(self, event: Any) -> None:
-        self.output.write(self._lines.line(event) + "\n")
+        line = self._lines.line(event)
+        if line:
+            self.output.write(line + "\n")
 
     def result(self, result: Any) -> None:
         if self.whole:
@@ -86,7 +88,8 @@ class Lines:
         self._stopped: dict[tuple[str, str], Counter[str]] = {}
 
     def line(self, event: Any) -> str:
-        """An event as one line of plain text: seconds since the run's start, the seat, what happened."""
+        """An event as one line of plain text: seconds since the run's start, the seat, what happened. Empty for what is not
+        worth a line: pieces of a model's answer, and most of what a model agent's turns consist of."""
         group = (event.parent, event.group)
         limits = ""
         match type(event.detail).__name__:
@@ -96,7 +99,7 @@ class Lines:
                     self._stopped.setdefault(group, Counter())[limit] += 1
             case "GroupEnded":
                 limits = attempts.stopped_by(self._stopped.pop(group, Counter()))
-        return line(event, limits)
+        return "" if inner.hidden(event) else line(event, limits)
 
 
 def line(event: Any, limits: str = "") -> str:
@@ -119,7 +122,7 @@ def _what(detail: Any, limits: str) -> str:  # noqa: PLR0911  # one for each kin
         case "AttemptEnded":
             return attempts.ended(detail)
         case "MemberProgress":
-            return f"reports: {cut(payload_text(detail.report), 200)}"
+            return inner.told(detail.report) or f"reports: {cut(payload_text(detail.report), 200)}"
         case "MemberEnded":
             return ended(detail.outcome)
         case "GroupEnded":

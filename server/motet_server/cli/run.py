@@ -33,6 +33,7 @@ async def run(
     var: Annotated[list[str] | None, Parameter(negative="")] = None,
     timeout: str | None = None,  # an option's name, and words
     tenant: str | None = None,
+    session: str | None = None,
     limits: LimitOptions = _UNBOUNDED,
     label: LabelOption = None,
     json: JsonOption = False,
@@ -56,6 +57,8 @@ async def run(
         Bound on the whole run, such as 90, 30s or 1m30s.
     tenant
         On whose account the run is: its quotas and limits hold.
+    session
+        Id of the conversation that the run continues, in groups with preserve_session.
     detach
         Start the run in the background of the server, print its id and leave.
     """
@@ -70,6 +73,7 @@ async def run(
         timeout=values.duration("--timeout", timeout),
         tenant=bounds.tenant(tenant),
         limits=limits.made(),
+        session=values.session(session),
     )
     if detach and server is not None:
         return await _detach(server, asked, json=json)
@@ -95,6 +99,7 @@ async def _local(path: str, asked: Asked, renderer: Renderer) -> AsyncIterator[O
         tenant=asked.tenant,
         limits=asked.limits,
         labels=asked.labels,
+        session_id=asked.session,
         depth=values.depth(),
     )
     async with open_engine(path) as engine, engine.stream(request) as stream:
@@ -156,4 +161,5 @@ def _arguments(asked: Asked) -> dict[str, Any]:
         "tenant": asked.tenant,
         "limits": None if asked.limits is None else Limits(**bounds.said(asked.limits)),
         "labels": asked.labels,
+        "session_id": asked.session,
     }

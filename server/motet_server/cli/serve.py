@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import trio
 from cyclopts import Parameter, validators
 
-from motet_server.cli import exits, storing, values, worker, workers
+from motet_server.cli import collector, exits, storing, values, worker, workers
 from motet_server.cli.common import Flag, open_engine
 from motet_server.cli.follow import SIGNALS
 from motet_server.cli.output import say
@@ -32,6 +32,7 @@ async def serve(
     port_file: Annotated[str | None, Parameter(show_default=False)] = None,
     processes: Annotated[int, Parameter(name="--workers", validator=validators.Number(gte=1, lte=MAX_WORKERS))] = 1,
     pin: Annotated[bool, Flag] = False,
+    observer: Annotated[list[str] | None, Parameter(negative="", show_default=False)] = None,
     keeping: StoreOptions = _MEMORY,
     as_worker: Annotated[int | None, Parameter(show=False)] = None,
     on_core: Annotated[int | None, Parameter(show=False)] = None,
@@ -58,30 +59,39 @@ async def serve(
         breakers of the catalog hold in each of them, quotas in all together.
     pin
         Keep each worker on a core of its own, with all programs that its agents start. Linux only.
+    observer
+        Something that hears every event of every run, such as a tracer: module:attribute or file.py:attribute. May be
+        given more than once.
     as_worker
         What `--workers` starts its processes with: where they say that they are ready.
     on_core
         The core of that process.
     """
     seconds = values.duration("--grace", grace) or 0.0
+    observers = [_observer(word) for word in observer or ()]
     if as_worker is not None:
         worker.stay(on_core)
         worker.follow_supervisor()
         tell = partial(worker.ready, as_worker)
-        return await _serve(catalog, address, seconds, tell, keeping, expressions=expressions, as_worker=True)
+        return await _serve(
+            catalog, address, seconds, tell, keeping, observers=observers, expressions=expressions, as_worker=True
+        )
     announce = partial(_announce, port_file=port_file, keeping=keeping)
     if processes == 1:
         if pin:
             raise exits.UsageError(
                 "--pin needs --workers above 1; a server alone is kept on a core by: taskset -c 0 motet serve"
             )
-        return await _serve(catalog, address, seconds, announce, keeping, expressions=expressions, as_worker=False)
+        return await _serve(
+            catalog, address, seconds, announce, keeping, observers=observers, expressions=expressions, as_worker=False
+        )
     if keeping.store is None:
         raise exits.UsageError(
             "--workers above 1 needs --store: it is by the file that the processes know each other's runs, request ids"
             " and quotas"
         )
     words = [f"--grace={grace}", "--expressions" if expressions else "--no-expressions", *storing.words(keeping)]
+    words += [f"--observer={word}" for word in observer or ()]
     cores = workers.cores(pin=pin)
     return await workers.supervise(
         catalog, words, address=address, count=processes, cores=cores, grace=seconds, tell=announce
@@ -95,6 +105,7 @@ async def _serve(
     tell: Any,
     keeping: StoreOptions,
     *,
+    observers: list[Any],
     expressions: bool,
     as_worker: bool,
 ) -> int:
@@ -104,16 +115,31 @@ async def _serve(
 
     options = motet_server.ServerOptions(expressions=expressions, transport=TransportOptions(so_reuseport=as_worker))
     with trio.open_signal_receiver(*SIGNALS) as signals:
-        async with open_engine(catalog, partial(storing.open_store, keeping)) as engine:
+        async with open_engine(catalog, partial(storing.open_store, keeping), observers) as engine:
             # Before the address is bound: nothing but what it carries on can have started.
             continued = engine.statistics().runs_started
             async with motet_server.serve(engine, address, options=options) as server:
+                collector.calm()
                 tell(server.address, continued)
                 number = await anext(signals)
                 if not as_worker:
                     say(workers.draining(number, grace))
                 again = await _drain(server, grace, signals)
     return exits.SIGNALLED + again if again else exits.OK
+
+
+def _observer(word: str) -> Any:
+    from motet._reference import BadReference, load_reference  # noqa: PLC0415  # only when one is given
+
+    try:
+        found = load_reference(word)
+    except BadReference as error:
+        raise exits.UsageError(f"--observer: {error}") from None
+    if not callable(found):
+        raise exits.UsageError(
+            f"--observer: {word!r} names a {type(found).__name__}; it must take a run id and an event"
+        )
+    return found
 
 
 async def _drain(server: Any, grace: float, signals: AsyncIterator[int]) -> int:

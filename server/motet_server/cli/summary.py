@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from motet_server.cli import attempts, tables
+from motet_server.cli import attempts, inner, tables
 from motet_server.cli.text import count, cut, early, many_lines, one_line, payload_text, reason, receipt, seconds
 
 MAX_ROWS = 200
@@ -35,8 +35,9 @@ def answer(result: Any, *, terminal: bool) -> str:
 
 
 def outcomes(result: Any, *, terminal: bool) -> str:
-    """A table for each group: how each member ended, how long it waited and ran, and its stop receipt."""
-    groups = list(_groups(result.groups))
+    """A table for each group: how each member ended, how long it waited and ran, and its stop receipt. Turns and tools of model
+    agents have none: the agent's own line says how they came out, and `--json` has them all."""
+    groups = [group for group in _groups(result.groups) if not inner.sort(group.parent, group.name)]
     shown = "".join(
         _titled(_title(group), _outcomes(group, terminal), terminal=terminal) for group in groups[:MAX_GROUPS]
     )

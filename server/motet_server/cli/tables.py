@@ -39,6 +39,7 @@ _ELASTIC = {
     "description",
     "members",
     "labels",
+    "tools",
     "rate",
     "breaker",
     "retry",

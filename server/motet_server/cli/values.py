@@ -26,6 +26,8 @@ class Asked:
     tenant: str = ""
     """On whose account; empty means nobody's."""
     limits: Limits | None = None
+    session: str = ""
+    """The session that members continue, in groups with `preserve_session`; empty means none."""
 
 
 def pairs(option: str, words: Iterable[str] | None) -> dict[str, str]:
@@ -49,6 +51,13 @@ def duration(option: str, word: str | None) -> float | None:
         return parse_duration(word)
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from None
+
+
+def session(word: str | None) -> str:
+    """The id of a session; empty for none. Raises UsageError."""
+    if word is not None and not word.strip():
+        raise UsageError("--session: must not be empty; leave it out for a run without a session")
+    return word or ""
 
 
 def depth() -> int:

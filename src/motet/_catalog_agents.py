@@ -1,60 +1,91 @@
 """From the table of an agent to the agent: one function for each kind. The only part of the catalog that knows how agents
 are made; it imports an agent's module when a file asks for that kind."""
 
-import os
-import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from motet._catalog_schema import AgentTable, CommandTable, FunctionTable, GroupAgentTable, HttpTable
-from motet._reference import BadReference, load_reference
+from motet._catalog_build import WITH_VARIABLES, BuildError, filled, load_callable, misplaced, placed
+from motet._catalog_check import suggestion
+from motet._catalog_models import ModelTable, build_model
+from motet._catalog_schema import AgentTable, CommandTable, FunctionTable, GroupAgentTable, HttpTable, McpAgentTable
 from motet.model.agent import AgentInfo, AgentKind
 from motet.model.checks import card_problems
-from motet.ports import Agent
+from motet.ports import Agent, Provider
 
-_VARIABLE: Final = re.compile(r"\$\{env:([^}]*)\}")
-_VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_WITH_VARIABLES: Final = frozenset({"headers", "env"})
+if TYPE_CHECKING:
+    from motet.agents.mcp.server import McpServer
+    from motet.catalog import Catalog
 
+AGENT_TABLES: Final[dict[str, type[AgentTable]]] = {
+    "function": FunctionTable,
+    "command": CommandTable,
+    "http": HttpTable,
+    "model": ModelTable,
+    "mcp": McpAgentTable,
+    "group": GroupAgentTable,
+}
 _GUARDED: Final = ("replay_safe", "estimated_tokens", "rate", "weight", "breaker")
 
 
-class BuildError(Exception):
-    """The agent cannot be made. `problems` are its mistakes, as (key, message)."""
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where agents are built: the catalog's folder, and the services that it names.
 
-    def __init__(self, problems: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{key}: {message}" for key, message in problems))
-        self.problems = problems
+    In place of a service that cannot be used stands a sentence for the agent that names it, empty when it is not to blame.
+    """
+
+    catalog: "Catalog"
+    folder: Path
+    """References and files in tables are relative to it."""
+    broken_providers: Collection[str] = ()
+    broken_servers: Collection[str] = ()
+
+    def provider(self, name: str) -> Provider | str:
+        """What serves models under this name."""
+        if name in self.catalog.model_providers:
+            return self.catalog.model_providers[name]
+        if name in self.catalog.providers:
+            return f"provider {name!r} has no kind, so that no model can be asked; give it one in [providers.{name}]"
+        known = self.catalog.model_providers
+        return "" if name in self.broken_providers else f"there is no provider {name!r}{suggestion(name, known)}"
+
+    def server(self, name: str) -> "McpServer | str":
+        """The MCP server of this name."""
+        found = self.catalog.mcp_servers.get(name)
+        if found is not None:
+            return found
+        known = self.catalog.mcp_servers
+        return "" if name in self.broken_servers else f"there is no MCP server {name!r}{suggestion(name, known)}"
 
 
-def build_agent(name: str, table: AgentTable, folder: Path) -> Agent:
-    """The agent of a table. References and folders in it are relative to `folder`. Raises BuildError."""
+def build_agent(name: str, table: AgentTable, site: Site) -> Agent:
+    """The agent of a table. Raises BuildError."""
     given = table.given()
     del given["kind"]
-    problems = list(_misplaced(given))
-    for key in sorted(_WITH_VARIABLES & given.keys()):
-        given[key] = _filled(key, given[key], problems)
+    problems = list(misplaced(given))
+    for key in sorted(WITH_VARIABLES & given.keys()):
+        given[key] = filled(key, given[key], problems)
     for key in ("function", "parse"):
         if key in given:
-            given[key] = load_callable(key, given[key], folder, problems)
+            given[key] = load_callable(key, given[key], site.folder, problems)
     if "estimated_cost" in given:
         given["estimated_cost_nanos"] = given.pop("estimated_cost")
     problems += card_problems(AgentInfo(name=name, kind=AgentKind(table.kind), **_on_card(given)))
     if problems:
         raise BuildError(problems)
     try:
-        return _BUILDERS[type(table)](name, given, folder)
+        return _BUILDERS[type(table)](name, given, site)
     except (ValueError, TypeError) as error:
-        raise BuildError([_placed(str(error), type(table))]) from error
+        raise BuildError([placed(str(error), type(table))]) from error
 
 
 def _on_card(given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: given[key] for key in _GUARDED if key in given}
 
 
-def _function(name: str, given: dict[str, Any], _folder: Path) -> Agent:
+def _function(name: str, given: dict[str, Any], _site: Site) -> Agent:
     from motet.agents.function import FunctionAgent  # noqa: PLC0415 - only when a file has such an agent
 
     fn = given.pop("function")
@@ -63,81 +94,48 @@ def _function(name: str, given: dict[str, Any], _folder: Path) -> Agent:
     return FunctionAgent(fn, name=name, **given)
 
 
-def _command(name: str, given: dict[str, Any], folder: Path) -> Agent:
+def _command(name: str, given: dict[str, Any], site: Site) -> Agent:
     from motet.agents.command import CommandAgent  # noqa: PLC0415 - only when a file has such an agent
 
     if "cwd" in given:
-        given["cwd"] = str(folder / given["cwd"])
+        given["cwd"] = str(site.folder / given["cwd"])
     return CommandAgent(name, **given)
 
 
-def _http(name: str, given: dict[str, Any], _folder: Path) -> Agent:
+def _http(name: str, given: dict[str, Any], _site: Site) -> Agent:
     from motet.agents.http import HttpAgent  # noqa: PLC0415 - only when a file has such an agent
 
     return HttpAgent(name, **given)
 
 
-def _group(name: str, given: dict[str, Any], _folder: Path) -> Agent:
+def _group(name: str, given: dict[str, Any], _site: Site) -> Agent:
     from motet.agents.group import GroupAgent  # noqa: PLC0415 - only when a file has such an agent
 
     return GroupAgent(name, given.pop("group"), **given)
 
 
-_BUILDERS: Final[Mapping[type[AgentTable], Callable[[str, dict[str, Any], Path], Agent]]] = {
+def _model(name: str, given: dict[str, Any], site: Site) -> Agent:
+    problems: list[tuple[str, str]] = []
+    made = build_model(name, given, site.folder, site.provider, problems)
+    if made is None:
+        raise BuildError(problems)
+    return made
+
+
+def _mcp(name: str, given: dict[str, Any], site: Site) -> Agent:
+    from motet.agents.mcp.agent import McpAgent  # noqa: PLC0415 - only when a file has such an agent
+
+    server = site.server(given.pop("server"))
+    if isinstance(server, str):
+        raise BuildError([("server", server)] if server else [])
+    return McpAgent(name, server, given.pop("tool"), **given)
+
+
+_BUILDERS: Final[Mapping[type[AgentTable], Callable[[str, dict[str, Any], Site], Agent]]] = {
     FunctionTable: _function,
     CommandTable: _command,
     HttpTable: _http,
+    ModelTable: _model,
+    McpAgentTable: _mcp,
     GroupAgentTable: _group,
 }
-
-
-def load_callable(key: str, text: str, folder: Path, problems: list[tuple[str, str]]) -> Any:
-    """The function that an import string names; None after adding to `problems`."""
-    try:
-        found = load_reference(text, folder)
-    except BadReference as error:
-        problems.append((key, str(error)))
-        return None
-    if not callable(found):
-        problems.append((key, f"{text!r} names a {type(found).__name__}; it must name a function"))
-    return found
-
-
-def _filled(key: str, texts: Mapping[str, str], problems: list[tuple[str, str]]) -> dict[str, str]:
-    """The texts with every `${env:NAME}` replaced by that variable of this process."""
-
-    def value_of(place: str, match: re.Match[str]) -> str:
-        variable = match[1]
-        if _VARIABLE_NAME.fullmatch(variable) is None:
-            problems.append((place, "holds ${env:...} without the name of a variable; write ${env:NAME}"))
-        elif variable not in os.environ:
-            problems.append((place, f"the environment variable {variable} is not set"))
-        return os.environ.get(variable, "")
-
-    return {name: _VARIABLE.sub(partial(value_of, f"{key}.{name}"), text) for name, text in texts.items()}
-
-
-def _misplaced(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, value in given.items():
-        if key not in _WITH_VARIABLES and any("${env:" in text for text in _texts(value)):
-            yield key, "${env:NAME} is replaced in headers and env only; write the value itself here"
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        yield from (item for item in value if isinstance(item, str))
-    elif isinstance(value, dict):
-        yield from (item for item in value.values() if isinstance(item, str))
-
-
-def _placed(message: str, model: type[AgentTable]) -> tuple[str, str]:
-    """What a constructor said, as (key, message): the key it begins with, or else names first; empty when it names none."""
-    message = re.sub(r"^function '[^']*':? ", "", message)
-    start = re.match(r"(\w+)(\[\d+\])?: ", message)
-    if start is not None and start[1] in model.model_fields:
-        return start[1] + (start[2] or ""), message[start.end() :]
-    places = [(found.start(), key) for key in model.model_fields if (found := re.search(rf"\b{key}\b", message))]
-    key = min(places)[1] if places else ""
-    return key, message.removeprefix(f"{key} ") if key else message

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from motet._catalog_circles import find_circles, tools_of
 from motet._catalog_cycles import find_cycles, groups_of
 from motet._catalog_rules import Absent, Preset, agents_in, as_json, card_of
 from motet.engine.seats import NAME, instance_names
@@ -28,6 +29,7 @@ from motet.model.checks import (
 )
 from motet.model.payload import Payload
 from motet.model.plan import Aggregation, Group, Member, ReplicaOverride
+from motet.model.session import WhenBusy
 
 if TYPE_CHECKING:
     from motet.catalog import Catalog
@@ -63,7 +65,7 @@ class Everything(Collection[str]):
 
 
 def find_problems(catalog: "Catalog", *, file: str = "", broken: Broken | None = None) -> list[CatalogProblem]:
-    """Every mistake in the catalog: settings, limits, providers, tenants, functions, aggregations, agents, groups, then
+    """Every mistake in the catalog: settings, limits, sessions, providers, tenants, functions, aggregations, agents, groups, then
     cycles."""
     checker = _Checker(catalog, broken or Broken())
     return [CatalogProblem(file, table, key, message) for table, key, message in checker.everything()]
@@ -97,6 +99,7 @@ class _Checker:
         yield from _placed("engine", share_problems("retry_share", settings.retry_share, MAX_SHARE))
         yield from _placed("engine", share_problems("hedge_share", settings.hedge_share, MAX_SHARE))
         yield from _placed("limits", limits_problems(self.catalog.limits))
+        yield from _placed("sessions", self.sessions())
         for name, provider in self.catalog.providers.items():
             yield from _placed(f"providers.{name}", _name("", name))
             yield from _placed(f"providers.{name}", provider_problems(provider))
@@ -116,13 +119,26 @@ class _Checker:
                 wrong.add(name)
         yield from replace(self, wrong_rules=wrong).users()
 
+    def sessions(self) -> Iterator[_KeyProblem]:
+        settings = self.catalog.sessions
+        if settings.when_busy not in list(WhenBusy):
+            yield "when_busy", f"must be one of {', '.join(WhenBusy)}"
+        yield from count_problems("max_entries", settings.max_entries, least=2)
+        yield from seconds_problems("summary_timeout", settings.summary_timeout)
+        asked, known = settings.summary_agent, self.catalog.agents
+        if asked and asked not in known and asked not in self.broken.agents:
+            yield "summary_agent", f"there is no agent {asked!r}{suggestion(asked, known)}"
+
     def users(self) -> Iterator[_Problem]:
         """The mistakes of agents and groups, which use the rest."""
         for name, agent in self.catalog.agents.items():
             yield from _placed(f"agents.{name}", self.agent(agent, ""))
+        for name in self.catalog.mcp_servers:
+            yield from _placed(f"mcp.{name}", _name("", name))
         for name, entry in self.catalog.groups.items():
             yield from _placed(f"groups.{name}", self.group(entry.group, ""))
         yield from find_cycles(self.catalog)
+        yield from find_circles(self.catalog)
 
     def agent(self, agent: "Agent", at: str) -> Iterator[_KeyProblem]:
         info: AgentInfo = agent.info
@@ -139,6 +155,12 @@ class _Checker:
                 yield _join(at, "labels"), "must be texts by name"
         if info.kind is AgentKind.GROUP:
             yield from self.target(getattr(agent, "target", None), at)
+        for index, tool in enumerate(tools_of(agent)):
+            worker = getattr(tool, "agent", None)
+            target = getattr(worker, "target", None)
+            # An agent of the catalog is looked at by itself.
+            if isinstance(target, str) and not any(worker is known for known in self.catalog.agents.values()):
+                yield from self.target(target, _join(at, f"tools[{index}]"))
 
     def target(self, target: object, at: str) -> Iterator[_KeyProblem]:
         key = _join(at, "group")

@@ -2,20 +2,22 @@
 raises. Builds through `_catalog_agents`; must not know how an agent is made."""
 
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from motet._catalog_agents import BuildError, build_agent, load_callable
+from motet._catalog_agents import AGENT_TABLES, Site, build_agent
 from motet._catalog_bounds import LimitsTable, ProviderTable, TenantTable
+from motet._catalog_build import BuildError, load_callable
 from motet._catalog_check import BAD_NAME, Broken, Everything, find_problems, suggestion
 from motet._catalog_messages import problems_of, unknown_key
+from motet._catalog_models import ModelTable
 from motet._catalog_rules import Absent, absent
 from motet._catalog_schema import (
-    AGENT_TABLES,
     AgentTable,
     EngineTable,
     GroupTable,
@@ -23,6 +25,16 @@ from motet._catalog_schema import (
     NamedFunctionTable,
     OverrideTable,
     RuleTable,
+)
+from motet._catalog_services import (
+    NAME_KEYS,
+    PROVIDER_TABLES,
+    McpTable,
+    ServiceTable,
+    SessionsTable,
+    build_provider,
+    build_server,
+    kindless,
 )
 from motet._catalog_values import Table
 from motet._reference import BadReference, is_reference, load_reference
@@ -32,8 +44,12 @@ from motet.errors import CatalogError, CatalogProblem
 from motet.model.agent import AgentKind
 from motet.model.plan import Aggregation, Group, Member, ReplicaOverride
 
-TABLES: Final = ("engine", "limits", "providers", "tenants", "functions", "aggregations", "agents", "groups")
+TABLES: Final = (
+    *("engine", "limits", "sessions", "providers", "mcp", "tenants"),
+    *("functions", "aggregations", "agents", "groups"),
+)
 T = TypeVar("T", bound=Table)
+U = TypeVar("U")
 
 
 def load(text: str) -> Catalog:
@@ -100,6 +116,8 @@ class _Loader:
     catalog: Catalog = field(default_factory=Catalog)
     problems: list[CatalogProblem] = field(default_factory=list)
     visited: dict[str, int] = field(default_factory=dict)
+    models: list[tuple[Any, str, ModelTable]] = field(default_factory=list)
+    """Model agents that wait for what they refer to: each with its table, and what that says."""
 
     def load(self, tables: Mapping[str, Any]) -> None:
         for key in tables:
@@ -111,14 +129,32 @@ class _Loader:
         limits = self.parse(LimitsTable, "limits", tables["limits"]) if "limits" in tables else None
         if limits is not None:
             self.catalog.limits = limits.made()
+        sessions = self.parse(SessionsTable, "sessions", tables["sessions"]) if "sessions" in tables else None
+        if sessions is not None:
+            self.catalog.sessions = sessions.made()
+        providers = self.each("providers", tables, self.provider)
+        servers = self.each("mcp", tables, self.server)
         self.each("tenants", tables, self.tenant)
+        site = Site(self.catalog, self.folder, providers, servers)
         broken = Broken(
-            providers=self.each("providers", tables, self.provider),
+            providers=providers,
             aggregations=self.rules(tables),
-            agents=self.each("agents", tables, self.agent),
+            agents=self.each("agents", tables, partial(self.agent, site)),
             groups=self.each("groups", tables, self.group),
         )
+        self.join(broken, servers)
         self.problems += find_problems(self.catalog, file=self.file, broken=broken)
+
+    def join(self, broken: Broken, servers: Collection[str]) -> None:
+        """Give model agents what they refer to."""
+        if not self.models:
+            return
+        from motet._catalog_tools import References  # noqa: PLC0415 - only when a file has such an agent
+
+        known = References(self.catalog, self.folder, broken.agents, broken.groups, servers)
+        for agent, table, parsed in self.models:
+            for key, message in known.add_to(agent, parsed):
+                self.wrong(table, key, message)
 
     def in_order(self) -> list[CatalogProblem]:
         """The mistakes, table by table."""
@@ -149,11 +185,55 @@ class _Loader:
             return None
 
     def provider(self, name: str, table: str, value: object) -> bool:
-        parsed = self.parse(ProviderTable, table, value)
-        if parsed is not None:
-            bounds = parsed.made()
-            self.catalog.add_provider(name, bounds.max_parallel, rate=bounds.rate, breaker=bounds.breaker)
-        return parsed is not None
+        model = self.provider_model(table, value)
+        parsed = self.parse(model, table, value) if model is not None else None
+        if parsed is None:
+            return False
+        made = None
+        if isinstance(parsed, ServiceTable):
+            made = self.built(table, partial(build_provider, name, parsed, self.folder))
+            if made is None:
+                return False
+        bounds = parsed.made()
+        self.catalog.add_provider(name, bounds.max_parallel, rate=bounds.rate, breaker=bounds.breaker, provider=made)
+        return True
+
+    def provider_model(self, table: str, value: object) -> type[ProviderTable] | None:
+        self.visited[table] = len(self.visited)
+        if not isinstance(value, dict) or ("kind" not in value and not kindless(value)):
+            return ProviderTable
+        kind = value.get("kind")
+        kinds = ", ".join(PROVIDER_TABLES)
+        if "api_key" in value:
+            self.wrong(table, "api_key", NAME_KEYS)
+        elif "kind" not in value:
+            self.wrong(table, kindless(value), f"needs kind, which says what the provider is: give one of {kinds}")
+        elif isinstance(kind, str) and kind in PROVIDER_TABLES:
+            return PROVIDER_TABLES[kind]
+        else:
+            self.wrong(table, "kind", f"must be one of {kinds}" + suggestion(str(kind), PROVIDER_TABLES))
+        return None
+
+    def server(self, name: str, table: str, value: object) -> bool:
+        parsed = self.parse(McpTable, table, value)
+        if parsed is None:
+            return False
+        if NAME.fullmatch(name) is None:
+            self.wrong(table, "", BAD_NAME)
+            return False
+        made = self.built(table, partial(build_server, name, parsed, self.folder))
+        if made is not None:
+            self.catalog.add_mcp_server(made)
+        return made is not None
+
+    def built(self, table: str, build: Callable[[], U]) -> U | None:
+        """What is built of a table; None after noting why it cannot be."""
+        try:
+            return build()
+        except BuildError as error:
+            for key, message in error.problems:
+                self.wrong(table, key, message)
+            return None
 
     def tenant(self, name: str, table: str, value: object) -> bool:
         parsed = self.parse(TenantTable, table, value)
@@ -216,7 +296,7 @@ class _Loader:
             self.wrong(table, key, message)
         return None if problems else found
 
-    def agent(self, name: str, table: str, value: object) -> bool:
+    def agent(self, site: Site, name: str, table: str, value: object) -> bool:
         before = len(self.problems)
         self.visited[table] = len(self.visited)
         if NAME.fullmatch(name) is None:
@@ -225,12 +305,12 @@ class _Loader:
         parsed = self.parse(model, table, value) if model is not None else None
         if parsed is None or len(self.problems) > before:
             return False
-        try:
-            self.catalog.add(build_agent(name, parsed, self.folder))
-        except BuildError as error:
-            for key, message in error.problems:
-                self.wrong(table, key, message)
+        made = self.built(table, partial(build_agent, name, parsed, site))
+        if made is None:
             return False
+        self.catalog.add(made)
+        if isinstance(parsed, ModelTable):
+            self.models.append((made, table, parsed))
         return True
 
     def agent_model(self, table: str, value: object) -> type[AgentTable] | None:

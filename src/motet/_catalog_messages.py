@@ -3,12 +3,13 @@ secret."""
 
 import types
 import typing
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
 from motet._catalog_check import suggestion
+from motet._catalog_models import GuardrailTable, ToolTable
 from motet._catalog_schema import MemberTable
 
 _SENTENCES: Final = {
@@ -24,6 +25,15 @@ _SENTENCES: Final = {
     "greater_than_equal": "must be {ge} or more",
     "less_than_equal": "must be {le} or less",
     "literal_error": "must be {expected}",
+    "finite_number": "must be a finite number",
+    "string_too_short": "must not be empty",
+}
+_FORMS: Final = frozenset({"[key]", "[text]", "[table]"})
+"""Parts of a location that are no keys: what was looked at, or which form of a value."""
+_IN_PLACE_OF_A_TABLE: Final[dict[type[BaseModel], str]] = {
+    MemberTable: "must be the name of an agent, or a table",
+    ToolTable: "must be the name of an agent or group, an import string, or a table",
+    GuardrailTable: "must be an import string, the name of an agent, or a table",
 }
 
 
@@ -33,21 +43,27 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[tupl
         kind, location = detail["type"], detail["loc"]
         if kind == "extra_forbidden":
             yield key_of(location), _unknown(str(location[-1]), _owner(model, location[:-1]))
-        elif kind == "model_type" and _owner(model, location) is MemberTable:
-            yield key_of(location), "must be the name of an agent, or a table"
+        elif kind == "model_type" and (owner := _owner(model, location)) in _IN_PLACE_OF_A_TABLE:
+            yield key_of(location), _IN_PLACE_OF_A_TABLE[owner]
         elif kind == "value_error":
             yield key_of(location), detail["msg"].removeprefix("Value error, ")
         elif kind in _SENTENCES:
-            yield key_of(location), _SENTENCES[kind].format(**detail.get("ctx", {}))
+            yield key_of(location), _SENTENCES[kind].format(**_whole(detail.get("ctx", {})))
         else:
             yield key_of(location), detail["msg"][:1].lower() + detail["msg"][1:]
+
+
+def _whole(context: Mapping[str, Any]) -> dict[str, Any]:
+    """With `0` for 0.0."""
+    numbers = {key: int(value) for key, value in context.items() if isinstance(value, float) and value.is_integer()}
+    return {**context, **numbers}
 
 
 def key_of(location: Sequence[str | int]) -> str:
     """`("members", 1, "timeout")` as `members[1].timeout`."""
     key = ""
     for part in location:
-        if part == "[key]":
+        if part in _FORMS:
             continue
         key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
     return key

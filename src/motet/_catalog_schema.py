@@ -1,7 +1,7 @@
 """The shape of a catalog file: which tables and keys there are, and what type each value has. Whether names exist and
 numbers make sense is looked at later. Imported only when a file is loaded, because it brings pydantic."""
 
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -58,10 +58,15 @@ class AgentTable(Table):
     replay_safe: bool | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     version: str = ""
+
+
+class PricedTable(AgentTable):
+    """What agents have whose calls are estimated as a whole."""
+
     estimated_cost: Dollars = None
 
 
-class BoundedTable(AgentTable):
+class BoundedTable(PricedTable):
     """What agents that do their work themselves have too."""
 
     max_parallel: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
@@ -111,18 +116,18 @@ class HttpTable(BoundedTable):
     verify: bool = True
 
 
-class GroupAgentTable(AgentTable):
+class GroupAgentTable(PricedTable):
     """kind = "group"."""
 
     group: str
 
 
-AGENT_TABLES: Final[dict[str, type[AgentTable]]] = {
-    "function": FunctionTable,
-    "command": CommandTable,
-    "http": HttpTable,
-    "group": GroupAgentTable,
-}
+class McpAgentTable(BoundedTable):
+    """kind = "mcp"."""
+
+    server: str
+    tool: str
+    input_schema: dict[str, Json] | None = None
 
 
 class OverrideTable(Table):

@@ -17,10 +17,11 @@ from motet.model.outcome import Outcome
 from motet.model.plan import Group, Limits
 from motet.model.rate import Breaker, Rate
 from motet.model.session import SessionSettings
-from motet.ports import Agent, AggregatorType
+from motet.ports import Agent, AggregatorType, Provider
 
 if TYPE_CHECKING:
     from motet.agents.function import FunctionAgent
+    from motet.agents.mcp.server import McpServer
     from motet.model.plan import Member, Named
 
 P = ParamSpec("P")
@@ -82,6 +83,8 @@ class Catalog:
         self._aggregations: dict[str, AggregatorType] = dict(BUILTIN)
         self._functions: dict[str, Callable[..., Any]] = {}
         self._providers: dict[str, ProviderBounds] = {}
+        self._model_providers: dict[str, Provider] = {}
+        self._mcp_servers: dict[str, McpServer] = {}
         self._tenants: dict[str, TenantBounds] = {}
 
     @property
@@ -108,6 +111,16 @@ class Catalog:
     def providers(self) -> Mapping[str, ProviderBounds]:
         """What all agents of a provider share, by its name. A live view."""
         return MappingProxyType(self._providers)
+
+    @property
+    def model_providers(self) -> Mapping[str, Provider]:
+        """The providers that serve models, by name: for model agents that are made in Python. A live view."""
+        return MappingProxyType(self._model_providers)
+
+    @property
+    def mcp_servers(self) -> "Mapping[str, McpServer]":
+        """Servers of tools, by name. A live view."""
+        return MappingProxyType(self._mcp_servers)
 
     @property
     def tenants(self) -> Mapping[str, TenantBounds]:
@@ -243,15 +256,32 @@ class Catalog:
         *,
         rate: Rate | None = None,
         breaker: Breaker | None = None,
+        provider: Provider | None = None,
     ) -> None:
         """Add a provider, whose agents together have at most `max_parallel` calls at once and `rate` of them, and which is
         left alone as `breaker` says; None means no bound.
 
-        Raises CatalogError when the name is taken.
+        `provider` is what serves models under this name, which is its own name too: it is then found in
+        `model_providers`. The bounds hold for it wherever agents use it. Raises CatalogError when the name is taken, and
+        when it is not the provider's.
         """
         if name in self._providers:
             raise _error(f"providers.{name}", "", "there is already a provider of this name")
+        if provider is not None:
+            own = getattr(provider, "name", None)
+            if own != name:
+                raise _error(f"providers.{name}", "provider", f"is named {own!r}; add it under its own name")
+            self._model_providers[name] = provider
         self._providers[name] = ProviderBounds(max_parallel=max_parallel, rate=rate, breaker=breaker)
+
+    def add_mcp_server(self, server: "McpServer") -> None:
+        """Add a server of tools under its own name. Raises CatalogError when the name is taken.
+
+        Agents hold the server itself: it starts when one of them needs a tool of it, and ends with the engine.
+        """
+        if server.name in self._mcp_servers:
+            raise _error(f"mcp.{server.name}", "", "there is already an MCP server of this name")
+        self._mcp_servers[server.name] = server
 
     def add_tenant(self, name: str, bounds: TenantBounds) -> None:
         """Bound what a tenant may use; `*` stands for each tenant that has no bounds of its own, with a count of its own.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from motet._catalog_agents import AGENT_TABLES
 from motet._catalog_bounds import (
     BreakerTable,
     HedgeTable,
@@ -19,8 +20,8 @@ from motet._catalog_bounds import (
     RetryTable,
     TenantTable,
 )
+from motet._catalog_models import FallbackTable, GuardrailTable, ToolTable
 from motet._catalog_schema import (
-    AGENT_TABLES,
     EngineTable,
     GroupTable,
     MemberTable,
@@ -28,6 +29,7 @@ from motet._catalog_schema import (
     OverrideTable,
     RuleTable,
 )
+from motet._catalog_services import PROVIDER_TABLES, McpTable, PriceTable, SessionsTable
 from motet.agents.command import CommandAgent
 from motet.agents.function import FunctionAgent
 from motet.agents.group import GroupAgent
@@ -301,6 +303,13 @@ def test_the_reference_page_has_every_key_and_its_example_loads(
         IdempotencyTable,
         NamedFunctionTable,
         RuleTable,
+        *PROVIDER_TABLES.values(),
+        PriceTable,
+        McpTable,
+        SessionsTable,
+        ToolTable,
+        GuardrailTable,
+        FallbackTable,
     ]
     keys = {key for table in tables for key in table.model_fields}
     assert not {key for key in keys if f"`{key}`" not in page}

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from motet._catalog_agents import AGENT_TABLES
 from motet._catalog_bounds import (
     BreakerTable,
     HedgeTable,
@@ -17,8 +18,8 @@ from motet._catalog_bounds import (
     TenantTable,
 )
 from motet._catalog_file import load_tables
+from motet._catalog_models import FallbackTable, GuardrailTable, ToolTable
 from motet._catalog_schema import (
-    AGENT_TABLES,
     EngineTable,
     GroupTable,
     MemberTable,
@@ -26,6 +27,7 @@ from motet._catalog_schema import (
     OverrideTable,
     RuleTable,
 )
+from motet._catalog_services import PROVIDER_TABLES, McpTable, PriceTable, SessionsTable
 from motet._catalog_values import Table
 from motet.errors import CatalogError, CatalogProblem
 
@@ -76,7 +78,7 @@ RIGHT: dict[str, Any] = {
 }
 
 
-def table_of(model: type[Table], **parts: Any) -> st.SearchStrategy[dict[str, Any]]:
+def table_of(model: type[Table], /, **parts: Any) -> st.SearchStrategy[dict[str, Any]]:
     """A table with the model's required keys and some of the others, mostly of the right type."""
     values = {key: parts.get(key, RIGHT.get(key, VALUES)) for key in model.model_fields}
     required = {key for key, field in model.model_fields.items() if field.is_required()}
@@ -99,6 +101,27 @@ BOUNDS: dict[str, type[Table]] = {
 }
 RIGHT.update({key: table_of(model) for key, model in BOUNDS.items()})
 NAME = st.sampled_from(["a", "b"])
+TOOL = (
+    NAME | st.sampled_from(["json:loads", "json:nothing", "x"]) | table_of(ToolTable, agent=NAME, group=NAME, mcp=NAME)
+)
+GUARDRAIL = NAME | st.just("json:loads") | table_of(GuardrailTable, agent=NAME, function=st.just("json:loads"))
+RIGHT.update(
+    tools=st.lists(TOOL, max_size=3),
+    input_guardrails=st.lists(GUARDRAIL, max_size=2),
+    output_guardrails=st.lists(GUARDRAIL, max_size=2),
+    handoffs=st.lists(NAME, max_size=2),
+    fallbacks=st.lists(table_of(FallbackTable, provider=NAME, model=st.just("x")), max_size=2),
+    output_schema=st.sampled_from([{"type": "object"}, {"type": 3}, "gone.json", {"$ref": "#/x"}]),
+    output_type=st.sampled_from(["builtins:int", "json:loads", "decimal:Decimal"]),
+    instructions_function=st.sampled_from(["json:loads", "x"]),
+    model=st.sampled_from(["x", ""]),
+    prices=st.dictionaries(NAME, table_of(PriceTable, input_per_million=st.just(1), output_per_million=st.just("0.5"))),
+    base_url=st.sampled_from(["http://h/v1", "x", "http://u:p@h/"]),
+    command=st.lists(st.sampled_from(["true", "", "x"]), max_size=2),
+    server=NAME,
+)
+SERVICE = st.one_of([table_of(model, kind=st.just(kind)) for kind, model in PROVIDER_TABLES.items()])
+MCP = table_of(McpTable) | table_of(McpTable, tools=st.lists(st.text(max_size=3), max_size=2))
 OVERRIDE = table_of(OverrideTable, replica=st.integers(0, 3))
 MEMBER = NAME | table_of(MemberTable, agent=NAME, overrides=st.lists(OVERRIDE, max_size=2))
 AGENT = st.one_of([table_of(model, kind=st.just(kind)) for kind, model in AGENT_TABLES.items()])
@@ -114,7 +137,9 @@ TABLES = st.fixed_dictionaries(
         "engine": table_of(EngineTable) | VALUES,
         "limits": table_of(LimitsTable) | VALUES,
         "tenants": st.dictionaries(NAME | st.text(max_size=3), table_of(TenantTable) | VALUES, max_size=2) | VALUES,
-        "providers": st.dictionaries(NAME, table_of(ProviderTable) | VALUES, max_size=2) | VALUES,
+        "providers": st.dictionaries(NAME, table_of(ProviderTable) | SERVICE | VALUES, max_size=2) | VALUES,
+        "mcp": st.dictionaries(NAME | st.text(max_size=3), MCP | VALUES, max_size=2) | VALUES,
+        "sessions": table_of(SessionsTable, summary_agent=NAME) | VALUES,
         "functions": st.dictionaries(NAME, table_of(NamedFunctionTable) | VALUES, max_size=2) | VALUES,
         "aggregations": st.dictionaries(NAME | st.text(max_size=3), RULE | VALUES, max_size=3) | VALUES,
         "agents": st.dictionaries(NAME | st.text(max_size=3), AGENT | VALUES, min_size=1, max_size=3) | VALUES,

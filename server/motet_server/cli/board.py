@@ -124,9 +124,8 @@ class Board:
             return
         match type(detail).__name__:
             case "GroupStarted":
-                tools = (
-                    ", ".join(dict.fromkeys(agent for _, agent in detail.seats)) if inner.sort(event.parent, event.group) == "tools" else ""
-                )
+                runs_tools = inner.sort(event.parent, event.group) == "tools"
+                tools = ", ".join(dict.fromkeys(agent for _, agent in detail.seats)) if runs_tools else ""
                 row.doing, row.said = ": ".join(filter(None, (event.group.replace("_", " "), tools))), ""
             case "AttemptStarted":
                 row.said = ""

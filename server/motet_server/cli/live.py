@@ -19,8 +19,8 @@ from motet_server.cli.text import cut, one_line, payload_text, reason, receipt, 
 
 EVENTS = 4
 """Newest events shown below the members."""
-_SAID = 160
-"""Characters of what a model says that are shown: the newest."""
+_SAID = 60
+"""Characters of what a model says that are shown, the newest: as many as most screens have room for."""
 _TALL = 16
 """Lines of a screen from which on there is room for events."""
 
@@ -185,7 +185,8 @@ def _note(row: Row, elapsed: float) -> str:
 def _now(row: Row) -> str:
     """What a model agent is at: its turn, and the end of the last line that its model has written."""
     lines = [stripped for text in row.said.splitlines() if (stripped := one_line(text).strip())]
-    last = lines[-1][-_SAID:] if lines else ""
+    last = lines[-1] if lines else ""
+    last = last if len(last) <= _SAID else f"...{last[-_SAID:]}"
     return ": ".join(filter(None, (row.doing, last)))
 
 

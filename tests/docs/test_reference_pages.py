@@ -9,6 +9,8 @@ from types import ModuleType
 import motet
 from motet import errors
 from motet.agents import command, http, process
+from motet.agents.mcp import convert
+from motet.agents.model import reasons
 from motet.model import event, reason
 from motet.model.state import TRANSITIONS
 from motet_server.status import CODES
@@ -52,7 +54,7 @@ def test_every_error_is_on_the_page_with_its_reason_and_status() -> None:
 
 def test_every_reason_that_the_code_names_is_on_the_page() -> None:
     told = {NAME.findall(name)[0] for name, *_ in rows("errors.md", "Reasons of failures")}
-    named = set[str]().union(*map(reasons_of, (reason, command, http, process)))
+    named = set[str]().union(*map(reasons_of, (reason, reasons, command, http, process, convert)))
     assert named <= told
 
 

@@ -42,8 +42,17 @@ class Sessions(Protocol):
     def settings(self) -> SessionSettings: ...
 
     async def begin(
-        self, tenant: str, session_id: str, run_id: str, around: Sequence[str] = ()
+        self, tenant: str, session_id: str, run_id: str, around: Sequence[str] = (), *, again: bool = False
     ) -> Conversation | Failure:
         """Take part in a session: wait until no other run does, or refuse, as is set. `around` are the runs that this one
-        runs in: one that waits for its own end would wait for ever."""
+        runs in: one that waits for its own end would wait for ever. A run that goes on after a crash takes part
+        `again`: it waits whatever is set."""
+        ...
+
+    async def entries(self, tenant: str, session_id: str) -> Sequence[SessionEntry]:
+        """What a session remembers, oldest first; empty for one that is not kept. Raises StoreFailed."""
+        ...
+
+    async def forget(self, tenant: str, session_id: str) -> None:
+        """Let a session start anew. Raises StoreFailed; Unavailable while a run of this process takes part in it."""
         ...

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import trio
 
-from motet.errors import MotetError
+from motet.errors import MotetError, Unavailable
 from motet.model import reason
 from motet.model.outcome import Failure
 from motet.model.session import SessionEntry, SessionSettings, WhenBusy
@@ -44,16 +44,17 @@ class SessionBook:
         return self._settings
 
     async def begin(
-        self, tenant: str, session_id: str, run_id: str, around: Sequence[str] = ()
+        self, tenant: str, session_id: str, run_id: str, around: Sequence[str] = (), *, again: bool = False
     ) -> Conversation | Failure:
         key = session_key(tenant, session_id)
         if self.turns.holder(key) in around:
             return _busy(session_id, "the run that this one runs in takes part in it; it would wait for itself")
-        if self.turns.holder(key) and self.settings.when_busy is WhenBusy.REFUSE:
+        waits = again or self.settings.when_busy is WhenBusy.WAIT
+        if self.turns.holder(key) and not waits:
             return _busy(session_id, "another run takes part in it")
         try:
             await self.turns.take(key, run_id)
-            return await self._claimed(key, session_id, run_id)
+            return await self._claimed(key, session_id, run_id, waits=waits)
         except MotetError as error:
             message = f"what was said in session {session_id!r} before is not known: {error.message}"
             return Failure(error.reason, message, error.details)
@@ -62,13 +63,23 @@ class SessionBook:
             message = f"what was said in session {session_id!r} before is not known: {type(error).__name__}: {error}"
             return Failure(reason.STORE_UNAVAILABLE, message)
 
-    async def _claimed(self, key: str, session_id: str, run_id: str) -> Conversation | Failure:
+    async def entries(self, tenant: str, session_id: str) -> Sequence[SessionEntry]:
+        return await self.store.session(session_key(tenant, session_id))
+
+    async def forget(self, tenant: str, session_id: str) -> None:
+        key = session_key(tenant, session_id)
+        if self.turns.holder(key):
+            message = f"a run takes part in session {session_id!r}; forget it when the run has ended"
+            raise Unavailable(message, reason=reason.SESSION_BUSY)
+        await self.store.forget_session(key)
+
+    async def _claimed(self, key: str, session_id: str, run_id: str, *, waits: bool) -> Conversation | Failure:
         """The turn is ours in this process: get it in the store too."""
         kept = False
         epoch = 0
         try:
             if self.store.shared:
-                claim = await self._claim(key)
+                claim = await self._claim(key, waits=waits)
                 if claim is None:
                     return _busy(session_id, "a run in another process takes part in it")
                 epoch = claim.epoch
@@ -83,13 +94,13 @@ class SessionBook:
             if not kept:
                 self.turns.give(key)
 
-    async def _claim(self, key: str) -> Claimed | None:
+    async def _claim(self, key: str, *, waits: bool) -> Claimed | None:
         look = FIRST_LOOK
         while True:
             claim = await self.store.claim(_claim_key(key), "session")
             if isinstance(claim, Claimed):
                 return claim
-            if self.settings.when_busy is WhenBusy.REFUSE:
+            if not waits:
                 return None
             await trio.sleep(look)
             look = min(2 * look, LONGEST_LOOK)

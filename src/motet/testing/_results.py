@@ -45,7 +45,8 @@ def result_problems(result: RunResult) -> Iterator[str]:
         yield from group_problems(group, "")
     if result.state not in ENDS or result.state is State.SKIPPED:
         yield f"run: its state is {result.state}, which is no end of a run"
-    if result.succeeded is not all(group.state is State.SUCCEEDED for group in result.groups):
+    kept = result.failure is None or result.failure.reason != reason.SESSION_NOT_KEPT
+    if kept and result.succeeded is not all(group.state is State.SUCCEEDED for group in result.groups):
         yield f"run: it is {result.state}, its groups are {', '.join(group.state for group in result.groups)}"
     if result.succeeded and result.output is None:
         yield "run: it is SUCCEEDED and has no output"

@@ -43,8 +43,8 @@ class ModelAgent:
     instructions: literal text, a `Template`, or a function of the `ModelState`, sync or async, made anew for each turn.
     model, provider: who answers; without a provider the program's default, see `defaults`.
     tools: tools, servers of tools, agents, or functions, which become tools.
-    output_type: a pydantic model, another type, or a JSON Schema. An answer that does not follow it is asked for once more
-        with what is wrong, as is an empty one; that turn is granted beyond `max_turns`. Then the call fails with OUTPUT_MISMATCH.
+    output_type: a pydantic model, any other annotation, or a JSON Schema as a mapping. An answer that does not follow it is
+        asked for once more with what is wrong, as is an empty one; that turn is granted beyond `max_turns`. Then the call fails with OUTPUT_MISMATCH.
     max_turns: turns of the model in one call, at least 1, those of agents that it hands to included. When the model wants
         tools in the last, none is run and the call fails with MAX_TURNS.
     sampling: how the model writes. A `tool_choice` that makes it call a tool holds until it has called one.
@@ -73,7 +73,7 @@ class ModelAgent:
         model: str = "",
         provider: Provider | None = None,
         tools: "Sequence[Tool | ToolSource | Agent | Callable[..., Any]]" = (),
-        output_type: "type | Mapping[str, Any] | None" = None,
+        output_type: Any = None,
         max_turns: int = 10,
         sampling: Sampling = Sampling(),  # noqa: B008 - frozen
         input_guardrails: Sequence[Guardrail] = (),
@@ -116,6 +116,7 @@ class ModelAgent:
         problems = list(self._problems())
         if problems:
             raise ValueError(f"model agent {name!r}: {'; '.join(problems)}")
+        self._closing = False
         self.handoffs: dict[str, ModelAgent] = {}
         """By the names of the tools that hand to them."""
         self.add_handoffs(*handoffs)
@@ -158,6 +159,16 @@ class ModelAgent:
 
     async def aclose(self) -> None:
         """Release what its providers and tools hold. Those that others use too may be used on: they begin anew."""
+        if self._closing:
+            # An agent that it may hand to has it as a tool.
+            return
+        self._closing = True
+        try:
+            await self._close()
+        finally:
+            self._closing = False
+
+    async def _close(self) -> None:
         closers = [close for thing in self._held({}) if (close := getattr(thing, "aclose", None)) is not None]
         if any(choice.provider is None for choice in self.choices):
             closers.append(defaults.aclose)

@@ -109,6 +109,9 @@ class ChatAgent:
         context = ChatContext(
             deadline=call.deadline, idempotency_key=call.idempotency_key, hear=pieces.hear, width=self._width
         )
+        life = getattr(self.provider, "life", None)
+        if life is not None:
+            life.use(call)
         try:
             reply = await self.provider.chat(request, context)
         except trio.Cancelled:

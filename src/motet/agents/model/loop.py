@@ -31,7 +31,7 @@ from motet.agents.model.turns import (
     step,
     with_ids,
 )
-from motet.errors import AgentError, MotetError
+from motet.errors import AgentError, InvalidRequest, MotetError
 from motet.model.agent import Reply
 from motet.model.chat import ChatReply, ChatRequest, Message, Role
 from motet.model.outcome import Outcome
@@ -109,7 +109,11 @@ class Loop:
 
     async def ask(self, group: Group, *, variables: dict[str, object] | None = None) -> Sequence[Outcome]:
         """Run a group of this call. Raises AgentError when a budget or quota keeps it from going on."""
-        result = await self.call.ask(group, variables=variables)
+        try:
+            result = await self.call.ask(group, variables=variables)
+        except InvalidRequest as error:
+            message = f"{group.name} cannot be run, the conversation may have grown too long: {error.message}"
+            raise self.failed(INPUT_INVALID, message) from error
         self.allowance = self.allowance.after(result)
         stopped = exhausted(result.outcomes)
         if stopped is not None and stopped.failure is not None:

@@ -139,3 +139,12 @@ def test_names_of_handoffs_follow_the_agents_and_clashes_are_refused() -> None:
 
     with pytest.raises(ValueError, match="transfer_to_a is the name of a tool"):
         make("m", provider, tools=[transfer_to_a], handoffs=[make("a", provider)])
+
+
+async def test_agents_that_reach_each_other_by_tool_and_handoff_are_closed_once() -> None:
+    provider = motet.ScriptedProvider()
+    worker = motet.ModelAgent("worker", provider=provider, model="m")
+    boss = motet.ModelAgent("boss", provider=provider, model="m", tools=[worker])
+    worker.add_handoffs(boss)
+    await boss.aclose()
+    assert provider.closed

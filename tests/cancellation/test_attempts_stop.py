@@ -294,6 +294,8 @@ async def test_a_blocking_function_that_loses_is_detached_and_named() -> None:
         if call.attempt == 1:
             begun.set()
             release.wait(30)
+        # Whichever thread the system lets run first: the second answers only while the first is at work.
+        begun.wait(30)
         return f"answer {call.attempt}"
 
     agent = FunctionAgent(blocking, replay_safe=True, stop_grace=0.01)

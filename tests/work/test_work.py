@@ -14,17 +14,17 @@ import trio
 
 FIGURES: Final = """
 run                              | members | calls  | tasks | wakeups | hops | events | kept  | cyclic | peak
-1 member                         | 1       | 623    | 2     | 5       | 0    | 0      | 23    | 111    | 20887
-100 members                      | 100     | 109.19 | 1.01  | 2.03    | 0    | 0      | 5.17  | 4.77   | 3184.15
-1,000 members                    | 1000    | 104.52 | 1     | 2       | 0    | 0      | 5.02  | 2.44   | 2977.32
-1,000 members, 50 at a time      | 1000    | 109.59 | 1     | 2       | 0    | 0      | 5.02  | 1.29   | 593.23
-100 coroutine functions          | 100     | 117.24 | 1.01  | 2.03    | 0    | 0      | 6.17  | 4.77   | 3506.79
+1 member                         | 1       | 553    | 2     | 5       | 0    | 0      | 22    | 95     | 19413
+100 members                      | 100     | 95.62  | 1.01  | 2.03    | 0    | 0      | 5.16  | 3.64   | 3047.95
+1,000 members                    | 1000    | 91.46  | 1     | 2       | 0    | 0      | 5.02  | 1.43   | 2852.07
+1,000 members, 50 at a time      | 1000    | 96.53  | 1     | 2       | 0    | 0      | 5.02  | 0.27   | 467.92
+100 coroutine functions          | 100     | 105.67 | 1.01  | 2.03    | 0    | 0      | 6.16  | 3.64   | 3368.59
 100 blocking functions           | 100     | -      | 1.01  | -       | 1    | 0      | -     | -      | -
-10 groups of 10, nested          | 100     | 168.37 | 1.21  | 2.43    | 0    | 0      | 6.87  | 15.08  | 4977.51
-100 members that are tried twice | 100     | 297.76 | 1.01  | 2.13    | 0    | 0      | 9.98  | 9.08   | 7919.43
-100 members, one follower        | 100     | 132.83 | 1.02  | 2.1     | 0    | 2.04   | 11.36 | 3.99   | 3347.5
-1 member over gRPC               | 1       | 885    | 3     | 10      | 1    | 0      | -     | -      | -
-100 members over gRPC            | 100     | 122.7  | 1.02  | 2.08    | 0.01 | 0      | -     | -      | -
+10 groups of 10, nested          | 100     | 148.5  | 1.21  | 2.43    | 0    | 0      | 6.86  | 12.45  | 4722.5
+100 members that are tried twice | 100     | 283.01 | 1.01  | 2.13    | 0    | 0      | 9.97  | 7.92   | 7786.51
+100 members, one follower        | 100     | 123.64 | 1.02  | 2.1     | 0    | 2.04   | 11.37 | 3.85   | 3341.02
+1 member over gRPC               | 1       | 838    | 3     | 10      | 1    | 0      | -     | -      | -
+100 members over gRPC            | 100     | 109.36 | 1.02  | 2.08    | 0.01 | 0      | -     | -      | -
 """
 """For each member. calls: Python functions called and coroutines gone on with, trio's included; tasks: spawned; wakeups of
 tasks; hops to threads; events made; kept: blocks of memory in use after the run, its result; cyclic: blocks that only the

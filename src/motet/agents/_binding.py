@@ -12,6 +12,7 @@ from typing import Any, Final
 from motet.errors import AgentError
 from motet.model.agent import Reply
 from motet.model.payload import Payload
+from motet.model.quick import quick
 from motet.model.reason import INPUT_INVALID, OUTPUT_INVALID
 from motet.ports import Call
 
@@ -28,6 +29,10 @@ _input_value: Final[Callable[[Call], Any]] = attrgetter("input.value")
 _NO_KEYWORDS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 _P = inspect.Parameter
+
+_payload: Final[Callable[..., Payload]] = quick(Payload)
+_reply: Final[Callable[..., Reply]] = quick(Reply)
+_NOTHING: Final = Reply(Payload.from_json(None))
 
 
 class Binding:
@@ -92,7 +97,7 @@ class Binding:
     def arguments(self, call: Call) -> tuple[list[Any], Mapping[str, Any]]:
         """Positional and keyword arguments. Raises AgentError INPUT_INVALID when the call has no such form."""
         try:
-            positional = [get(call) for get in self._positional]
+            positional = [get(call) for get in self._positional] if self._positional else []
             if not self._keywords and not self._rest:
                 return positional, _NO_KEYWORDS
             keywords = {name: get(call) for name, get in self._keywords}
@@ -113,7 +118,9 @@ def reply_of(value: Any, name: str) -> Reply:
         if type(value) is str:  # the most common case, without the further tests
             if not value.isascii():
                 value.encode()
-            return Reply(Payload("text", value))
+            return _reply(_payload("text", value, ""), None, None)
+        if value is None:
+            return _NOTHING
         reply = value if isinstance(value, Reply) else Reply(Payload.of(value))
         content = reply.output.content
         if isinstance(content, str) and not content.isascii():

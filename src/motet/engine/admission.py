@@ -32,6 +32,10 @@ class Admission:
 
     def __init__(self, guards: Sequence[Guard], nursery: trio.Nursery) -> None:
         self.guards = tuple(guards)
+        self._choosy = [guard for guard in guards if type(guard).concerns is not Guard.concerns]
+        """Those that some starts do not concern."""
+        self._courses: dict[tuple[int, ...], Course] = {}
+        """Of these guards and no others, by those that are left out."""
         self._waiting: dict[Hashable, OrderedDict[Waiter, None]] = {}
         self._alarms: Alarms[Hashable] = Alarms(nursery, lambda key: self._freed((key,)))
 
@@ -57,15 +61,20 @@ class Admission:
     def course(self, agent: AgentInfo, tenant: str, scopes: Sequence[Guard], *, repeats: bool) -> Course:
         """What starts of this agent on this tenant's account pass: `scopes`, and those of the engine's guards that they
         concern. `repeats` says that the member may call its agent again."""
-        whole = [guard for guard in self.guards if guard.concerns(agent, tenant, repeats=repeats)]
-        return Course([*scopes, *whole])
+        idle = tuple(id(guard) for guard in self._choosy if not guard.concerns(agent, tenant, repeats=repeats))
+        course = self._courses.get(idle) if not scopes else None
+        if course is None:
+            course = Course([*scopes, *(guard for guard in self.guards if id(guard) not in idle)])
+            if not scopes:
+                self._courses[idle] = course
+        return course
 
     def _course(self, start: Start) -> Course:
         return start.ticket.course or Course([*start.ticket.scopes, *self.guards])
 
     def try_start(self, start: Start, now: float) -> Wait | Refuse | None:
         """None when granted: then `ended` must follow exactly once."""
-        course = self._course(start)
+        course = start.ticket.course or self._course(start)
         for ask in course.may_start:
             verdict = ask(start, now)
             if verdict is not ADMIT and not isinstance(verdict, Admit):
@@ -76,7 +85,7 @@ class Admission:
 
     def ended(self, start: Start, end: End, now: float, *, paused: bool = False) -> None:
         """It has ended; `paused` says that it was paused and holds nothing but what it used."""
-        course = self._course(start)
+        course = start.ticket.course or self._course(start)
         keys: list[Hashable] = []
         if not paused:
             for tell in course.ended:

@@ -1,7 +1,7 @@
 """One call of a member's agent: what stands behind the call, and the way from how the agent ended to a finding."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from motet.model.event import MemberProgress
 from motet.model.outcome import Attempt, AttemptKind, Failure, StopKind, StopReceipt
 from motet.model.payload import Payload
 from motet.model.plan import Plan
+from motet.model.quick import quick
 from motet.model.result import RunResult
 from motet.model.session import SessionEntry
 from motet.model.state import State
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 MAX_REPORT_BYTES: Final = 64 * 1024
 """Of one progress report; larger things are outputs."""
 
+_end: Callable[..., End] = quick(End)
+
 CURRENT: "ContextVar[RunningAttempt | None]" = ContextVar("motet_current_attempt", default=None)
 """The attempt that the running code belongs to. It goes along into threads and child tasks, which is how the depth of
 runs that a member starts is known without its help."""
@@ -43,15 +46,14 @@ class Finding:
 
     __slots__ = ("failure", "fault", "reply", "state", "stop", "usage")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one is made for every call, and names take their time
         self,
         state: State,
         usage: Usage,
-        *,
         reply: Reply | None = None,
+        fault: bool | None = None,
         failure: Failure | None = None,
         stop: StopReceipt | None = None,
-        fault: bool | None = None,
     ) -> None:
         self.state = state
         self.usage = usage
@@ -61,6 +63,29 @@ class Finding:
         self.stop = stop
         self.fault = fault
         """As in `motet.ports.End`."""
+
+
+class MemberCall(Call):
+    """The call of an attempt. One is made for every member: it takes its fields from where they stand."""
+
+    __slots__ = ()
+
+    def __init__(self, attempt: "RunningAttempt", input: Payload, session_id: str) -> None:
+        member = attempt.member
+        group = member.group
+        self.input = input
+        self.host = attempt
+        self.run_id = group.run.journal.run_id
+        self.group = group.name
+        self.member = member.name
+        self.session_id = session_id
+        self.attempt = attempt.number
+        self.depth = group.run.depth
+        self.deadline = attempt.deadline
+        self.spent = usage_module.NONE
+        self.stop_detail = self.detached = ""
+        self._variables = member.find_variables
+        self.key = member.key
 
 
 class RunningAttempt(Start):
@@ -138,14 +163,17 @@ class RunningAttempt(Start):
         now = trio.current_time() if finding is None or not self.alone else self.ended_at
         usage, fault = (finding.usage, finding.fault) if finding is not None else (self._spent(), None)
         ran = now - self.started
+        paused = False
         if self._width is not None:
             # The time of groups that it ran is theirs.
             ran = max(0.0, ran - self._width.away_until(now))
-        end = End(usage, ran, fault)
+            # Its width was given back and not taken again.
+            paused = self._width.given
+        end = _end(usage, ran, fault)
         profile = self.ticket.profile
         if isinstance(profile, AgentProfile):
             profile.learn(end)
-        self.member.group.run.engine.admission.ended(self, end, now, paused=self.paused)
+        self.member.group.run.engine.admission.ended(self, end, now, paused=paused)
         # The call knows its host: apart, both are freed at once and leave nothing to the collector.
         del self.call
 
@@ -160,7 +188,7 @@ class RunningAttempt(Start):
         elif isinstance(reply, Reply) and isinstance(reply.output, Payload):
             if self.finding is None:
                 usage = reply.usage if reply.usage is not None else self._spent()
-                self.finding = Finding(State.SUCCEEDED, usage, reply=reply, fault=False)
+                self.finding = Finding(State.SUCCEEDED, usage, reply, False)
                 self.ended_at = now
         else:
             message = f"the agent returned {type(reply).__name__}; an agent returns a Reply with a Payload"
@@ -239,7 +267,10 @@ class RunningAttempt(Start):
 
     def _spent(self) -> Usage:
         spent = self.call.spent
-        return usage_module.UNPRICED_CALL if spent is usage_module.NONE else spent
+        if spent is not usage_module.NONE:
+            return spent
+        free = self.ticket.agent.estimated_cost_nanos == 0
+        return usage_module.FREE_CALL if free else usage_module.UNPRICED_CALL
 
     # ------------------------------------------------------------------------------------------ ports.CallHost
 
@@ -296,11 +327,6 @@ class RunningAttempt(Start):
         if self._width is None:
             self._width = Width(self.member.group.run.engine.admission, self)
         return self._width
-
-    @property
-    def paused(self) -> bool:
-        """Its width was given back and not taken again."""
-        return self._width is not None and self._width.given
 
 
 def _beyond_failure(error: BaseException) -> BaseException | None:

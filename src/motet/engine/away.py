@@ -1,9 +1,7 @@
 """A caller that waits for runs. When it is a member of this engine, its width is given back meanwhile, so that what it
 waits for cannot wait for what it holds; whoever else it is, nothing happens."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import trio
 
@@ -83,17 +81,16 @@ class Away:
             self._gone = False
             await self._member.own_width.take()
 
-    @contextmanager
-    def bounded(self) -> Iterator[None]:
-        """Inside, the member waits for something that stops by itself within a grace of its own: its own grace counts
-        from the end of that."""
-        member = self._member
-        if member is None:
-            yield
-            return
-        member.nested_active += 1
-        try:
-            yield
-        finally:
-            member.nested_active -= 1
-            member.nested_ended = trio.current_time()
+    def bounded(self) -> Self:
+        """As a context manager: inside, the member waits for something that stops by itself within a grace of its own, and
+        its own grace counts from the end of that."""
+        return self
+
+    def __enter__(self) -> None:
+        if self._member is not None:
+            self._member.nested_active += 1
+
+    def __exit__(self, *_: object) -> None:
+        if self._member is not None:
+            self._member.nested_active -= 1
+            self._member.nested_ended = trio.current_time()

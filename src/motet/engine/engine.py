@@ -34,6 +34,7 @@ from motet.model.limit_use import LimitUse
 from motet.model.plan import Limits, Plan
 from motet.model.result import RunResult
 from motet.model.run import RunPage, RunQuery, RunRecord, RunRequest
+from motet.model.session import SessionEntry
 from motet.ports import Account, Guard, GuardsOf, Observer, Sessions, Store
 
 if TYPE_CHECKING:
@@ -227,6 +228,14 @@ class Engine:
         """Replay a background run's events after the cursor, then follow it. Entering raises NotFound. A watcher that
         leaves, or is slow, changes nothing for the run."""
         return WatchStream(self._background, run_id, after_sequence)
+
+    async def session(self, session_id: str, tenant: str = "") -> Sequence[SessionEntry]:
+        """What a session remembers, oldest first; empty for one that is not kept."""
+        return await self.sessions.entries(tenant, session_id)
+
+    async def forget_session(self, session_id: str, tenant: str = "") -> None:
+        """Let a session start anew. Raises Unavailable, SESSION_BUSY, while a run here takes part in it."""
+        await self.sessions.forget(tenant, session_id)
 
     # ------------------------------------------------------------------------------------------------- what it is doing
 

@@ -23,20 +23,22 @@ from motet.engine.overdue import Overdue
 from motet.engine.resolve import GroupNode
 from motet.engine.restoring import restore
 from motet.engine.seat_queue import SeatQueue
-from motet.engine.tickets import limits_of, ticket_of, tickets_of
+from motet.engine.tickets import guards_of, limits_of, ticket_of, tickets_of
 from motet.model import reason
 from motet.model.event import MAX_SEATS_LISTED, Detail, GroupEnded, GroupStarted, MemberEnded
 from motet.model.outcome import AttemptKind, Failure, Outcome
 from motet.model.payload import Payload
+from motet.model.quick import quick
 from motet.model.result import GroupResult
 from motet.model.state import State
-from motet.ports import Ask, Scope, Wait
+from motet.ports import Ask, Wait
 
 if TYPE_CHECKING:
     from motet.engine.history import MemberHistory
     from motet.engine.run import RunExecution
 
 _log = logging.getLogger("motet.engine")
+_result: Callable[..., GroupResult] = quick(GroupResult)
 
 
 class GroupExecution:
@@ -81,9 +83,7 @@ class GroupExecution:
         self._answer: Payload | Failure | None = None
         self.cut: StopCause | None = None
         """Why its questions were stopped."""
-        self.guards = run.engine.guards_of(
-            Scope("group", self.name, run.journal.run_id, node.seats.total), self.limits, self.breached
-        )
+        self.guards = guards_of(self)
         self.scopes = (*self.guards, *run.scopes)
         """Guards that its members ask."""
         self.payers = tuple(guard for guard in self.scopes if guard.inherited)
@@ -102,27 +102,29 @@ class GroupExecution:
 
     async def execute(self) -> GroupResult:
         """Run the group. Always leaves `result` set, also when the caller's cancellation passes through."""
-        self.run.groups.add(self)
-        self.run.engine.groups.add(self)
-        past = self.run.past_of(self.name)
+        run = self.run
+        run.groups.add(self)
+        run.engine.groups.add(self)
+        past = run.past_of(self.name)
         if past is None:
-            seats = self.node.seats
-            listed = range(min(seats.total, MAX_SEATS_LISTED))
-            shown = tuple((seats.name(i), seats.spec(i).info.name) for i in listed)
-            self.emit(GroupStarted(seats.total, shown, self.run.fingerprint))
+            if run.journal.heard:
+                seats = self.node.seats
+                self.emit(GroupStarted(seats.total, seats.first_agents(MAX_SEATS_LISTED), run.fingerprint))
+            else:
+                run.journal.pass_over()
         else:
             restore(self, past)
-        if self.run.cause is not None:
+        if run.cause is not None:
             # Stopped before it came here; a group that had started before a crash ends all the same as groups do.
-            self.stop(self.run.cause)
-        self.run.engine.nursery.start_soon(self._work, name=f"motet group {self.name}")
+            self.stop(run.cause)
+        run.engine.nursery.start_soon(self._work, name=f"motet group {self.name}")
         try:
             await self.overdue.wait(self._concluded)
             self._answer = await self.asking.settle(self._deciding.answer(settle.known(self._outcomes)))
-            if (talk := self.run.root.talk) is not None and self.cut is None:
+            if (talk := run.root.talk) is not None and self.cut is None:
                 await talk.sum_up(self, settle.known(self._outcomes))
         except trio.Cancelled:
-            self.stop(self.run.outer_cause())
+            self.stop(run.outer_cause())
             # Bounded: `stop` set the alarm, after which whoever still runs is detached.
             with trio.CancelScope(shield=True):
                 await self.overdue.wait(self._concluded)
@@ -172,8 +174,6 @@ class GroupExecution:
         """Members that were given up and still run."""
         return self._detached
 
-    # ---------------------------------------------------------------------------------------------- admission.Waiter
-
     def wake(self, key: Hashable) -> bool:
         """A guard may have room for members that it held back."""
         before = self.queue.waiting
@@ -187,7 +187,8 @@ class GroupExecution:
         try:
             with self._scope:
                 async with trio.open_nursery() as self._nursery:
-                    self._relaunch(self._nursery)
+                    if self.restored:
+                        self._relaunch(self._nursery)
                     self._pump()
                     if self.queue.waiting:
                         await self._all_started.wait()
@@ -215,37 +216,36 @@ class GroupExecution:
         admission = self.run.engine.admission
         nursery = self._nursery
         now = trio.current_time()
+        seats, queue = self.node.seats, self.queue
         while nursery is not None and self._active < self.node.width and self.cause is None:
-            ticket = self.queue.ready
-            if ticket is None:
+            # At the deadline the scope's own cancellation is on its way; until it arrives nothing more may start.
+            upcoming = queue.first
+            if upcoming is None or now >= self.deadline:
                 break
-            if now >= self.deadline:
-                # The scope's own cancellation is on its way; until it arrives nothing more may start.
-                break
-            index = self.queue.head
-            spec = self.node.seats.spec(index)
-            member = RunningMember(self, index, spec, ticket, now)
+            index, lane = upcoming
+            spec = seats.spec(index)
+            member = RunningMember(self, index, spec, lane.ticket, now)
             if member.timeout == 0:
-                self.queue.take()
+                queue.take()
                 self.skip(index, causes.deadline_exceeded(now, "member").failure, now)
                 continue
-            if member.asks_itself:
-                self.queue.take()
+            if spec.idempotency is not None:  # it asks for its key before it asks the guards
+                queue.take()
                 self._launch(nursery, member, member.live)
                 continue
             attempt = RunningAttempt(member, AttemptKind.FIRST, member.deadline_from(now))
             verdict = admission.try_start(attempt, now)
             if verdict is None:
-                self.queue.take()
+                queue.take()
                 member.begin(attempt, now)
                 attempt.alone = spec.plain
                 self._launch(nursery, member, attempt.live if attempt.alone else member.live)
             elif isinstance(verdict, Wait):
-                self.queue.hold(verdict.key)
+                queue.hold(verdict.key)
                 admission.wait(verdict, self)
             else:
-                self.skip(self.queue.take(), verdict.failure, now)
-        if not self.queue.waiting:
+                self.skip(queue.take(), verdict.failure, now)
+        if not queue.waiting:
             self._all_started.set()
 
     def _launch(self, nursery: trio.Nursery, member: RunningMember, live: Callable[[], Awaitable[None]]) -> None:
@@ -337,8 +337,6 @@ class GroupExecution:
                 self.cause = causes.engine_closed(now)
         return self.cause
 
-    # ----------------------------------------------------------------------------------------------------- detaching
-
     def give_up(self, member: RunningMember, outcome: Outcome) -> None:
         """The member ends with this outcome though something of it still runs."""
         _log.warning("run %s: member %s/%s has not stopped", self.run.journal.run_id, self.name, member.name)
@@ -371,10 +369,9 @@ class GroupExecution:
         state, aggregate, failure = settle.group_state(
             answer, cause, all_outcomes(outcomes, asked), unsettled=unsettled
         )
-        spared = [o for o in outcomes if o.failure is not None and o.failure.reason == reason.DECIDED]
-        early = self._deciding.decided and bool(spared)
+        early = self._deciding.decided and any(o.failure and o.failure.reason == reason.DECIDED for o in outcomes)
         every = (*asked, *self.asking.beside)
-        result = GroupResult(
+        result = _result(
             name=self.name,
             state=state,
             aggregate=aggregate,
@@ -385,15 +382,17 @@ class GroupExecution:
             stats=settle.count(outcomes, self.peak, self.progress_dropped),
             metadata=self.node.group.metadata,
             parent=self.parent,
-            usage=settle.total_usage([*(o.usage for o in outcomes), *(group.usage for group in every)]),
+            usage=settle.total_usage([o.usage for o in outcomes] + [group.usage for group in every]),
             asked=every,
             saved=settle.saved(outcomes, self.node.seats.cost) if early else None,
         )
         self.run.groups.discard(self)
         if not self._detached:
             self.run.engine.groups.discard(self)
-        told = replace(result, outcomes=(), asked=()) if self.run.journal.heard else result
-        self.emit(GroupEnded(told))
+        if self.run.journal.heard:
+            self.emit(GroupEnded(replace(result, outcomes=(), asked=())))
+        else:
+            self.run.journal.pass_over()
         return result
 
     def emit(self, detail: Detail, member: str = "") -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from motet.engine import outcomes
-from motet.engine.attempt import Finding, RunningAttempt
+from motet.engine.attempt import Finding, MemberCall, RunningAttempt
 from motet.engine.hedging import Race
 from motet.engine.history import MemberHistory
 from motet.engine.idempotency import Held, Identity, ask_for_key
@@ -20,12 +20,12 @@ from motet.model.event import AttemptEnded, AttemptStarted, MemberStarted
 from motet.model.outcome import Attempt, AttemptKind, Failure, Outcome
 from motet.model.payload import Payload
 from motet.model.state import State
-from motet.ports import Agent, Call, Conflict, Replayed, Ticket
+from motet.ports import Agent, Conflict, Replayed, Ticket
 
 if TYPE_CHECKING:
     from motet.engine.admission import Asking
     from motet.engine.group import GroupExecution
-    from motet.engine.run import RunExecution
+    from motet.engine.run import NestedRun
     from motet.model.result import GroupResult
 
 MAX_RESUMES: Final = 100
@@ -60,7 +60,7 @@ class RunningMember:
     asking: "Asking | None" = None
     """While it waits for its next attempt to be admitted."""
     progress: int = 0
-    nested_runs: "tuple[RunExecution, ...]" = ()
+    nested_runs: "tuple[NestedRun, ...]" = ()
     """In the order in which they started."""
     nested_closed: "tuple[GroupResult, ...]" = ()
     """Groups that it ran before a crash and that were not taken up again."""
@@ -74,7 +74,7 @@ class RunningMember:
         self.agent: Agent = spec.agent
         self.ticket = ticket
         self.name = seats.name_of(spec, index)
-        self.timeout = seats.timeout(spec, index)
+        self.timeout = seats.timeout(spec, index) if spec.overrides else spec.timeout
         """Seconds of run time: of the member, or of each call when only its agent has one; None without a bound."""
         self.started = now
         """Of its first attempt; until then, when it left the queue."""
@@ -83,11 +83,6 @@ class RunningMember:
     def is_plain(self) -> bool:
         """It makes one call, whatever comes of it."""
         return self.spec.plain and self.history is None
-
-    @property
-    def asks_itself(self) -> bool:
-        """It has something to find out before it asks the guards, or has to be told apart from those of its agent."""
-        return self.spec.idempotency is not None or self.history is not None
 
     @property
     def input(self) -> Payload:
@@ -104,7 +99,7 @@ class RunningMember:
             raise RuntimeError("the run has no history")
         run = self.group.run
         self.history = past
-        self.started = run.root.started + past.started
+        self.started = min(self.started, run.root.started + past.started)
         self.queued = past.queued
         log = [*past.attempts, *past.interrupted(history.elapsed)]
         self.log = tuple(sorted(log, key=lambda each: each.number))
@@ -128,19 +123,7 @@ class RunningMember:
         attempt.number = self.made
         attempt.started = attempt.ended_at = now
         attempt.timed = attempt.deadline < group.deadline
-        attempt.call = Call(
-            self.input,
-            host=attempt,
-            variables=self.find_variables,
-            run_id=run.journal.run_id,
-            group=group.name,
-            member=self.name,
-            session_id=run.session_id if group.node.group.preserve_session else "",
-            attempt=self.made,
-            depth=run.depth,
-            deadline=attempt.deadline,
-            idempotency_key=self.key,
-        )
+        attempt.call = MemberCall(attempt, self.input, run.session_id if group.node.group.preserve_session else "")
         self.attempts += (attempt,)
         if not first:
             if self.history is not None:

@@ -53,7 +53,8 @@ def outcome(member: "RunningMember", finding: Finding, now: float) -> Outcome:
         if run.result is not None:
             nested += run.result.groups
             usage = usage + run.result.usage
-    if member.nested_closed:
+    if member.history is not None:
+        # Several that ran at once are taken up again in any order.
         nested = tuple(sorted(nested, key=_number))
     reply = finding.reply
     return _make(

@@ -21,28 +21,33 @@ MIN_RECENT: Final = 5
 
 
 class Window:
-    """The last values, in order of size too. O(log n) compares to add, O(1) to ask."""
+    """The last values. To add one takes a moment; their order is found when it is first asked for, and kept up from then on in
+    O(log n) compares: most agents' figures are never asked for."""
 
     __slots__ = ("_arrived", "_sorted")
 
     def __init__(self) -> None:
-        self._arrived: deque[float] = deque()
-        self._sorted: list[float] = []
+        self._arrived: deque[float] = deque(maxlen=WINDOW)
+        self._sorted: list[float] | None = None
 
     def __len__(self) -> int:
-        return len(self._sorted)
+        return len(self._arrived)
 
     def add(self, value: float) -> None:
-        if len(self._arrived) == WINDOW:
-            del self._sorted[bisect_left(self._sorted, self._arrived.popleft())]
+        ordered = self._sorted
+        if ordered is not None:
+            if len(ordered) == WINDOW:
+                del ordered[bisect_left(ordered, self._arrived[0])]
+            insort(ordered, value)
         self._arrived.append(value)
-        insort(self._sorted, value)
 
     def quantile(self, share: float) -> float | None:
         """The smallest value that at least this share of the values does not exceed; None without values."""
-        count = len(self._sorted)
+        count = len(self._arrived)
         if not count:
             return None
+        if self._sorted is None:
+            self._sorted = sorted(self._arrived)
         return self._sorted[min(count - 1, max(0, -int(-share * count // 1) - 1))]
 
 
@@ -88,21 +93,24 @@ class AgentProfile:
 
     def learn(self, end: End) -> None:
         """Take in one call that has ended. One that was stopped by others tells nothing."""
-        if end.fault is None:
+        fault = end.fault
+        if fault is None:
             return
-        if len(self._recent) == RECENT:
-            self._faults -= self._recent[0]
-        self._recent.append(end.fault)
-        self._faults += end.fault
+        recent = self._recent
+        if len(recent) == RECENT and recent[0]:
+            self._faults -= 1
+        recent.append(fault)
+        if fault:
+            self._faults += 1
+            return
+        self._seen = True
+        self._times.add(end.ran)
         usage = end.usage
-        if not end.fault:
-            self._seen = True
-            self._times.add(end.ran)
-            tokens = usage.input_tokens + usage.output_tokens
-            if tokens or len(self._tokens):
-                self._tokens.add(tokens)
-            if not usage.unpriced_calls:
-                self._cost.add(usage.cost_nanos)
+        tokens = usage.input_tokens + usage.output_tokens
+        if tokens or self._tokens:
+            self._tokens.add(tokens)
+        if not usage.unpriced_calls:
+            self._cost.add(usage.cost_nanos)
 
 
 class Profiles:

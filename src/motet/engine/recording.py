@@ -68,6 +68,7 @@ class LiveRun:
         """Record what was told so far and no more: what is stopped from now on goes on elsewhere."""
         if self.can_go_on and not self.attached and self.run.result is None and self.left_at is None:
             self.left_at = self.run.journal.sequence
+            self.run.left = True
 
     async def concluded(self) -> None:
         """Wait until the run has ended, and for as long as patience lasts until the store knows it."""

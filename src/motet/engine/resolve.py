@@ -6,7 +6,7 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias, cast
 
-from motet.engine.seats import NAME, Seats, SeatSpec, instance_names
+from motet.engine.seats import NAME, NO_OVERRIDES, Seats, SeatSpec, instance_names
 from motet.errors import InvalidRequest, NotFound, Violation
 from motet.model import reason
 from motet.model.agent import AgentInfo
@@ -21,6 +21,7 @@ from motet.model.checks import (
 )
 from motet.model.payload import Payload
 from motet.model.plan import Group, Limits, Member, OnFailure, Parallel, Plan, Sequence
+from motet.model.quick import quick
 from motet.model.run import RunRequest
 from motet.ports import Agent, Aggregator, AggregatorType
 
@@ -82,6 +83,9 @@ class GroupNode:
         return self.group.timeout
 
 
+_node: Callable[..., GroupNode] = quick(GroupNode)
+
+
 @dataclass(frozen=True, slots=True)
 class SequenceNode:
     """A sequence, ready to run."""
@@ -132,7 +136,8 @@ def resolve(request: RunRequest, names: Names, bounds: Bounds, known: Node | Non
     checker.seconds(request.timeout, "timeout")
     checker.payload(request.input, "input")
     checker.payloads(request.variables, "variables")
-    checker.problems(limits_problems(request.limits), "limits")
+    if request.limits is not None:
+        checker.problems(limits_problems(request.limits), "limits")
     if request.tenant and TENANT.fullmatch(request.tenant) is None:
         checker.wrong(
             "tenant", f"{request.tenant!r} is not a tenant's name; use letters, digits and _ . : @ - (at most 128)"
@@ -217,15 +222,18 @@ class _Resolver:
             self.wrong(
                 f"{path}.max_parallel", f"{group.max_parallel} lets nothing run; give at least 1 or leave it out"
             )
-        self.problems(retry_problems(group.retry), f"{path}.retry")
-        self.problems(idempotency_problems(group.idempotency), f"{path}.idempotency")
+        if group.retry is not None:
+            self.problems(retry_problems(group.retry), f"{path}.retry")
+        if group.idempotency is not None:
+            self.problems(idempotency_problems(group.idempotency), f"{path}.idempotency")
         aggregator = self.aggregator(group, path)
         specs = self.specs(group, f"{path}.members")
-        if specs:
+        if specs and group.hedge is not None:
             safe = any(spec.info.replay_safe for spec in specs)
             self.problems(hedge_problems(group.hedge, replay_safe=safe), f"{path}.hedge")
         total = sum(spec.count for spec in specs)
-        self.problems(limits_problems(group.limits, total or None), f"{path}.limits")
+        if group.limits is not None:
+            self.problems(limits_problems(group.limits, total or None), f"{path}.limits")
         self.successes(total, group.name)
         if len(self.violations) > before or aggregator is None:
             return None
@@ -233,7 +241,7 @@ class _Resolver:
         limits = group.limits
         if limits is not None and limits.max_members is not None and seats.total > limits.max_members:
             self.wrong(f"{path}.members", f"{seats.total} members are above the group's limit of {limits.max_members}")
-        return GroupNode(
+        return _node(
             group,
             seats,
             aggregator,
@@ -286,7 +294,7 @@ class _Resolver:
             agent = self.agent(member, field)
             self.member(member, field)
             if agent is not None:
-                overrides = {override.replica: override for override in member.overrides}
+                overrides = {each.replica: each for each in member.overrides} if member.overrides else NO_OVERRIDES
                 retry = member.retry if member.retry is not None else group.retry
                 specs.append(
                     SeatSpec(
@@ -329,8 +337,12 @@ class _Resolver:
         self.payloads(member.variables, f"{field}.variables")
         self.weight(member.weight, f"{field}.weight")
         self.seconds(member.timeout, f"{field}.timeout")
-        self.problems(retry_problems(member.retry), f"{field}.retry")
-        self.problems(idempotency_problems(member.idempotency), f"{field}.idempotency")
+        if member.retry is not None:
+            self.problems(retry_problems(member.retry), f"{field}.retry")
+        if member.idempotency is not None:
+            self.problems(idempotency_problems(member.idempotency), f"{field}.idempotency")
+        if not member.overrides and member.replicas is None:
+            return
         if member.replicas is not None and not 1 <= member.replicas <= self.bounds.max_members:
             self.wrong(f"{field}.replicas", f"{member.replicas} is not between 1 and {self.bounds.max_members}")
         seen: set[int] = set()

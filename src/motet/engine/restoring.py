@@ -25,7 +25,8 @@ def restore(group: "GroupExecution", past: GroupHistory) -> None:
     elapsed = history.elapsed if history is not None else past.started
     seats = group.node.seats
     places = {name: place for place, name in enumerate(seats.names)}
-    group.started = group.run.root.started + past.started
+    # Not after now, not even by a rounding: what ends in this moment has taken no time, never less.
+    group.started = min(group.started, group.run.root.started + past.started)
     group.running_now, group.peak = len(past.running), past.peak
     outcomes = {places[name]: outcome for name, outcome in past.outcomes.items() if name in places}
     group.restored = {places[name]: member for name, member in past.running.items() if name in places}

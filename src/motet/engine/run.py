@@ -1,8 +1,8 @@
 """One run of a plan: walks the tree, hands each group its input and deadline, and puts the result together."""
 
 import logging
-import uuid
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from motet.model.event import RunEnded, RunStarted
 from motet.model.outcome import Failure
 from motet.model.payload import Payload
 from motet.model.plan import Limits, Plan
+from motet.model.quick import quick
 from motet.model.result import RunResult
 from motet.model.run import RunRequest
 from motet.model.state import State
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from motet.engine.engine import Engine
 
 _log = logging.getLogger("motet.engine")
+_ticket: Callable[..., RunTicket] = quick(RunTicket)
+_result: Callable[..., RunResult] = quick(RunResult)
 NO_VARIABLES: Final[Mapping[str, Payload]] = MappingProxyType({})
 
 
@@ -55,8 +58,22 @@ def refused(refusal: Refuse) -> Exhausted:
     return Exhausted(failure.message, reason=failure.reason, retry_after=retry_after, details=failure.details)
 
 
+class NestedRun:
+    """What a member keeps of a run that it started."""
+
+    result: RunResult | None = None
+    """None until it has ended."""
+
+
 class RunExecution:
-    """One run, or one nested run inside a member of another."""
+    """One run, or one nested run inside a member of another. What most runs never have is at the class."""
+
+    refusal: StopCause | None = None
+    """Why nothing of it may start."""
+    left: bool = False
+    """It goes on in another engine."""
+    talk: Talk | None = None
+    """Its part in a session. A nested run's is that of the run around it."""
 
     def __init__(
         self,
@@ -73,11 +90,13 @@ class RunExecution:
         past: Past | None = None,
         fingerprint: str = "",
         caller: RunningAttempt | None = None,
+        own_work: bool = False,
     ) -> None:
         """`within` is the run, the group and the path that a nested run belongs to; None for a run of its own. `whose` names
         what `caller_deadline` belongs to, `asks` says that the run is what the group's aggregation asks. `past` is where a
         run that goes on after a crash stood; `fingerprint` tells a nested run's request in its events; `caller` is the
-        attempt that waits for it, where it is one of this engine's."""
+        attempt that waits for it, where it is one of this engine's; `own_work` says that the call consists of it: its members
+        are no members that anybody asked for."""
         self.engine = engine
         self.request = request
         self.node = node
@@ -95,10 +114,6 @@ class RunExecution:
         self.result: RunResult | None = None
         self.done = trio.Event()
         self.cause: StopCause | None = None
-        self.refusal: StopCause | None = None
-        """Why nothing of it may start."""
-        self.talk: Talk | None = None
-        """Its part in a session. A nested run's is that of the run around it."""
         self._outer: StopCause | None = None
         self.parent = within[2] if within is not None else ""
         self._within = within
@@ -116,12 +131,16 @@ class RunExecution:
             self._begin(past)
         else:
             self._join(*within)
-        self.ticket = RunTicket(
+        self.total = sum(each.seats.total for each in groups_of(node))
+        """Members of its plan."""
+        self.counted = 0 if own_work else self.total
+        """Those that count against the most members of a run."""
+        self.ticket = _ticket(
             self.journal.run_id,
             self.tenant,
             depth,
             bounds.max_depth,
-            sum(each.seats.total for each in groups_of(node)) + (0 if within is None else self.root.members),
+            self.counted + (0 if within is None else self.root.members),
             bounds.max_members,
             nested=within is not None,
         )
@@ -135,7 +154,7 @@ class RunExecution:
 
     def _begin(self, past: Past | None) -> None:
         """A run of its own has a journal of its own, and pays for itself."""
-        run_id = past.run_id if past is not None else f"run_{uuid.uuid4().hex}"
+        run_id = past.run_id if past is not None else f"run_{os.urandom(16).hex()}"
         self.tenant = self.request.tenant
         self.journal = Journal(run_id, self.engine.observers, self.started)
         self.members = 0
@@ -156,7 +175,7 @@ class RunExecution:
         self.scopes = group.payers
         if self.history is not None and (before := self.history.under(path)):
             # One that goes on has started when it did.
-            self.started = self.root.started + min(each.started for each in before)
+            self.started = min(self.started, self.root.started + min(each.started for each in before))
 
     @property
     def run_id(self) -> str:
@@ -197,11 +216,12 @@ class RunExecution:
 
     async def execute(self) -> RunResult:
         """Run the plan. Always leaves `result` set, also when the caller's cancellation passes through."""
-        total = sum(group.seats.total for group in groups_of(self.node))
-        self.root.members += total
+        self.root.members += self.counted
         if self._within is None and (self.history is None or not self.history.sequence):
-            started = RunStarted(self.run_id, self.started_at, total, self.request.labels)
-            self.journal.emit(started)
+            if self.journal.heard:
+                self.journal.emit(RunStarted(self.run_id, self.started_at, self.total, self.request.labels))
+            else:
+                self.journal.pass_over()
         deadline, whose = self.caller_deadline, self._whose
         if self.request.timeout is not None and self.started + self.request.timeout < deadline:
             deadline, whose = self.started + self.request.timeout, "run"
@@ -222,9 +242,11 @@ class RunExecution:
                 await self.talk.leave()  # noqa: ASYNC102 - shielded and bounded inside
             self.result = self._conclude()
             if self._within is None and (self.history is None or self.history.ended is None):
-                self.journal.emit(
-                    RunEnded(self.result.state, self.result.failure, self.result.usage, self.result.stats)
-                )
+                if self.journal.heard:
+                    ended = self.result
+                    self.journal.emit(RunEnded(ended.state, ended.failure, ended.usage, ended.stats))
+                else:
+                    self.journal.pass_over()
         return self.result
 
     async def execute_to_end(self) -> None:
@@ -285,7 +307,7 @@ class RunExecution:
         attempt.check_alive()
         member = attempt.member
         request = RunRequest(
-            target=target, input=input, variables=variables, timeout=timeout, session_id=attempt.call.session_id
+            target=target, input=input, variables=variables, timeout=timeout, session_id=self.session_id
         )
         bounds = self.bounds
         depth = self.depth + deeper
@@ -305,19 +327,23 @@ class RunExecution:
             whose="member" if attempt.timed else member.group.whose,
             fingerprint=fingerprint,
             caller=attempt,
+            own_work=not deeper,
         )
         try:
             nested.enter()
         except Exhausted:
             member.leave_path(path)
             raise
-        member.nested_runs += (nested,)
+        # Not the run itself: a member may run many, and each holds its whole request.
+        ended = NestedRun()
+        member.nested_runs += (ended,)
         away = Away(attempt)
         away.go()
         try:
             with away.bounded():
                 return await nested.execute()
         finally:
+            ended.result = nested.result
             nested.leave()
             await away.back()  # noqa: ASYNC102 - waiting for width is cancellable, as everywhere
 
@@ -358,12 +384,12 @@ class RunExecution:
         if self._within is None and self.history is not None and self.history.ended is not None:
             # It had ended; only its record was not written any more.
             state, failure = self.history.ended.state, self.history.ended.failure
-        return RunResult(
+        return _result(
             run_id=self.run_id,
             state=state,
             output=self._walk.output(self.node),
             groups=groups,
-            usage=settle.total_usage(group.usage for group in groups),
+            usage=groups[0].usage if len(groups) == 1 else settle.total_usage(group.usage for group in groups),
             failure=failure,
             started_at=self.started_at,
             elapsed=trio.current_time() - self.started,

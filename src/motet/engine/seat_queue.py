@@ -39,14 +39,6 @@ class Lane:
                 kept.append([begin, end])
         self.ranges = kept
 
-    def pop(self) -> int:
-        span = self.ranges[0]
-        index = span[0]
-        span[0] += 1
-        if span[0] == span[1]:
-            self.ranges.popleft()
-        return index
-
 
 class SeatQueue:
     """The seats of a group that have not started."""
@@ -71,16 +63,19 @@ class SeatQueue:
         return self._ready[0][1].ticket if self._ready else None
 
     @property
-    def head(self) -> int:
-        """The place of the next seat. Only when there is a `ready` one."""
-        return self._ready[0][0]
+    def first(self) -> tuple[int, Lane] | None:
+        """The place of the next seat, and its lane; None when none is ready."""
+        return self._ready[0] if self._ready else None
 
     def take(self) -> int:
         """The place of the next seat, which leaves the queue."""
-        lane = self._ready[0][1]
-        index = lane.pop()
+        index, lane = self._ready[0]
+        span = lane.ranges[0]
+        span[0] = following = index + 1
+        if following == span[1]:
+            lane.ranges.popleft()
         if lane.ranges:
-            heapq.heapreplace(self._ready, (lane.head, lane))
+            heapq.heapreplace(self._ready, (lane.ranges[0][0], lane))
         else:
             heapq.heappop(self._ready)
         self.waiting -= 1

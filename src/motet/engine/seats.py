@@ -5,6 +5,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Generic, TypeVar, overload
 
 from motet.model.agent import AgentInfo
@@ -17,9 +18,12 @@ _NUMBERED: Final = re.compile(r"(.*)_([1-9][0-9]*)")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+NO_OVERRIDES: Final[Mapping[int, ReplicaOverride]] = MappingProxyType({})
+
+
+@dataclass(slots=True, eq=False)
 class SeatSpec:
-    """One declared member, with the agent it names."""
+    """One declared member, with the agent it names. Written once; not frozen, for each run makes one of every member."""
 
     member: Member
     agent: Agent
@@ -36,10 +40,13 @@ class SeatSpec:
     """The member's, else the group's."""
     plain: bool = field(init=False)
     """One call, whatever comes of it."""
+    timeout: float | None = field(init=False)
+    """Seconds of run time where no override says otherwise: the member's, else the agent's; None without a bound."""
 
     def __post_init__(self) -> None:
-        plain = self.retry is None and self.hedge is None and self.idempotency is None
-        object.__setattr__(self, "plain", plain)
+        self.plain = self.retry is None and self.hedge is None and self.idempotency is None
+        own = self.member.timeout
+        self.timeout = self.info.timeout if own is None else own
 
     @property
     def count(self) -> int:
@@ -107,13 +114,11 @@ class Seats:
 
     def timeout(self, spec: SeatSpec, index: int) -> float | None:
         """Seconds of run time: the replica's, else the member's, else the agent's; None without a bound."""
-        override = self.override(spec, index) if spec.overrides else None
-        if override is not None and override.timeout is not None:
-            return override.timeout
-        return spec.member.timeout if spec.member.timeout is not None else spec.info.timeout
+        override = self.override(spec, index)
+        return spec.timeout if override is None or override.timeout is None else override.timeout
 
     def input(self, spec: SeatSpec, index: int, given: Payload) -> Payload:
-        override = self.override(spec, index)
+        override = self.override(spec, index) if spec.overrides else None
         own = spec.member.input if override is None or override.input is None else override.input
         return given if own is None else own
 
@@ -130,6 +135,10 @@ class Seats:
             "total_members": Payload("json", str(member.replicas)),
             **(override.variables if override is not None else {}),
         }
+
+    def first_agents(self, most: int) -> tuple[tuple[str, str], ...]:
+        """(instance name, agent name) of at most so many seats, in declared order."""
+        return tuple((self.name(index), self.spec(index).info.name) for index in range(min(self.total, most)))
 
     @property
     def names(self) -> Sequence[str]:

@@ -9,9 +9,13 @@ from motet.model import usage as usage_module
 from motet.model.outcome import Failure, Outcome, StopKind
 from motet.model.payload import Payload
 from motet.model.plan import Limits
+from motet.model.quick import quick
 from motet.model.result import GroupResult, Saved, Stats
 from motet.model.state import State
 from motet.model.usage import Usage
+
+_stats: Callable[..., Stats] = quick(Stats)
+_usage: Callable[..., Usage] = quick(Usage)
 
 
 def known(outcomes: Iterable[Outcome | None]) -> tuple[Outcome, ...]:
@@ -30,29 +34,29 @@ def total_usage(usages: Iterable[Usage]) -> Usage:
         unpriced += usage.unpriced_calls
     if not (calls or tokens_in or tokens_out or cost or unpriced):
         return usage_module.NONE
-    return Usage(
+    return _usage(
         calls=calls, input_tokens=tokens_in, output_tokens=tokens_out, cost_nanos=cost, unpriced_calls=unpriced
     )
 
 
 def count(outcomes: Sequence[Outcome], peak_running: int = 0, progress_dropped: int = 0) -> Stats:
     """The statistics of a group."""
-    states = dict.fromkeys(State, 0)
+    states: dict[State, int] = {}
     detached = 0
     ran = queued = 0.0
     for outcome in outcomes:
-        states[outcome.state] += 1
+        states[outcome.state] = states.get(outcome.state, 0) + 1
         ran += outcome.ran
         queued += outcome.queued
         if outcome.stop is not None and outcome.stop.kind is StopKind.DETACHED:
             detached += 1
-    return Stats(
+    return _stats(
         members=len(outcomes),
-        succeeded=states[State.SUCCEEDED],
-        failed=states[State.FAILED],
-        timed_out=states[State.TIMED_OUT],
-        cancelled=states[State.CANCELLED],
-        skipped=states[State.SKIPPED],
+        succeeded=states.get(State.SUCCEEDED, 0),
+        failed=states.get(State.FAILED, 0),
+        timed_out=states.get(State.TIMED_OUT, 0),
+        cancelled=states.get(State.CANCELLED, 0),
+        skipped=states.get(State.SKIPPED, 0),
         detached=detached,
         peak_running=peak_running,
         ran=ran,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from motet.engine.group import GroupExecution
     from motet.engine.run import RunExecution
 
+STORE_PATIENCE: Final = 30.0
+"""Seconds that the store may take to keep what a run has told, before what was said is added to the session."""
 SUMMARY_TASK: Final = (
     "Sum up this conversation for those who go on with it. Keep every fact, decision, name and number that later "
     "answers may need, in at most 300 words. `summary` sums up what came before `entries`."
@@ -55,9 +57,17 @@ class Talk:
         run = self._run
         self._waiting.deadline = deadline
         with self._waiting:
-            found = await run.engine.sessions.begin(run.tenant, run.session_id, run.run_id, tuple(_runs_around(run)))
+            around, again = tuple(_runs_around(run)), run.history is not None
+            found = await run.engine.sessions.begin(run.tenant, run.session_id, run.run_id, around, again=again)
             if isinstance(found, Failure):
-                run.refusal = causes.breached(trio.current_time(), found)
+                cause = causes.breached(trio.current_time(), found)
+                if again:
+                    # What had started must not go on as if nothing had been said.
+                    self.failure = Failure(
+                        reason.SESSION_NOT_KEPT, f"the run went on without its session: {found.message}"
+                    )
+                    run.stop(cause)
+                run.refusal = cause
             else:
                 self._conversation = found
 
@@ -125,9 +135,20 @@ class Talk:
         return Ask(purpose="session_summary", members=(member,), then=then)
 
     async def leave(self) -> None:
-        """Add what was said, and let the next run have its turn. Shielded and bounded, by the port."""
-        if self._conversation is not None:
-            self.failure = await self._conversation.leave(self._entries, self._summary)
+        """Add what was said, and let the next run have its turn. Shielded and bounded."""
+        if self._conversation is None:
+            return
+        # Of a run that goes on elsewhere, it is said there.
+        entries, barrier, late = [] if self._run.left else self._entries, self._run.journal.barrier, False
+        if barrier is not None and entries:
+            # First that it was said, then what was said: a run that goes on after a crash asks nobody again then.
+            with trio.move_on_after(STORE_PATIENCE, shield=True) as patience:
+                await barrier()
+            late = patience.cancelled_caught
+        self.failure = await self._conversation.leave([] if late else entries, None if late else self._summary)
+        if late:
+            message = f"what was said was not kept: the store took longer than {STORE_PATIENCE:g} s"
+            self.failure = Failure(reason.SESSION_NOT_KEPT, message)
 
 
 def _shown(entry: SessionEntry) -> dict[str, str]:

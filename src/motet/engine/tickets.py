@@ -1,14 +1,28 @@
-"""What members bring to the guards: their tickets, and the limits of their group."""
+"""What members bring to the guards: their tickets, and the limits of their group with the guards that keep them."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
 from motet.engine.resolve import GroupNode
 from motet.model.plan import Limits
-from motet.ports import Ticket
+from motet.model.quick import quick
+from motet.ports import Guard, Scope, Ticket
 
 if TYPE_CHECKING:
     from motet.engine.group import GroupExecution
     from motet.engine.run import RunExecution
+
+_ticket: Callable[..., Ticket] = quick(Ticket)
+NO_LIMITS: Final = Limits()
+
+
+def guards_of(group: "GroupExecution") -> Sequence[Guard]:
+    """The group's own."""
+    if group.limits is NO_LIMITS:
+        return ()
+    run = group.run
+    scope = Scope("group", group.name, run.journal.run_id, group.node.seats.total)
+    return run.engine.guards_of(scope, group.limits, group.breached)
 
 
 def tickets_of(group: "GroupExecution") -> list[Ticket]:
@@ -22,7 +36,7 @@ def tickets_of(group: "GroupExecution") -> list[Ticket]:
         key = (spec.info.name, spec.idempotency is None, repeats)
         ticket = tickets.get(key)
         if ticket is None:
-            ticket = tickets[key] = Ticket(
+            ticket = tickets[key] = _ticket(
                 spec.info,
                 run.journal.run_id,
                 group.name,
@@ -45,7 +59,7 @@ def ticket_of(group: "GroupExecution", index: int) -> Ticket:
 
 def limits_of(node: GroupNode, run: "RunExecution") -> Limits:
     """The group's own, with what the run asks of each of its groups. The run's budgets are the run's, not the group's."""
-    own = node.group.limits or Limits()
+    own = node.group.limits or NO_LIMITS
     of_run = run.limits
     if of_run is None or run.asks:
         return own

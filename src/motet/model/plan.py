@@ -95,7 +95,7 @@ class Limits:
     min_successes: int | None = None
     """Fewest successes for the group to succeed. Of a run: for each of its groups."""
     max_members: int | None = None
-    """Most members in the run, replicas counted."""
+    """Most members in the run, replicas and those of nested runs counted; turns and tool calls of model agents are none."""
     max_depth: int | None = None
     """Deepest nesting of runs; 0 means that members may not run groups."""
     on_breach: OnBreach | None = None

@@ -1,22 +1,21 @@
-"""Makes frozen, slotted nouns of which there is one for every member. Their own constructor sets each field through the
-check that keeps them frozen, which takes longer than all else that a small member costs."""
+"""Makes the frozen nouns of which every member, or every run, needs several. A frozen dataclass's own constructor sets each
+field through the check that keeps it frozen, which takes longer than all else that a small member costs."""
 
 from collections.abc import Callable
-from dataclasses import fields
-from typing import Any, TypeVar
+from dataclasses import fields, make_dataclass
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
 
 def quick(cls: type[T]) -> Callable[..., T]:
-    """A constructor of a frozen, slotted dataclass that takes every field, in order and without names, and checks nothing."""
-    setters = tuple(getattr(cls, field.name).__set__ for field in fields(cls))  # type: ignore[arg-type]  # a dataclass
-    new = cls.__new__
+    """A constructor of a frozen, slotted dataclass that wants every field, in order or by name, and checks nothing.
 
-    def make(*values: Any) -> T:
-        made = new(cls)
-        for setter, value in zip(setters, values, strict=True):
-            setter(made, value)
-        return made
+    It is that of an open twin with the same slots, which turns into the frozen one once it is filled.
+    """
 
-    return make
+    def turn(self: Any) -> None:
+        self.__class__ = cls
+
+    names = [each.name for each in fields(cls)]  # type: ignore[arg-type]  # a dataclass
+    return cast("Callable[..., T]", make_dataclass(cls.__name__, names, slots=True, namespace={"__post_init__": turn}))

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -18,10 +18,12 @@ from motet.model.payload import Payload
 from motet.model.plan import Member, Plan
 from motet.model.rate import Breaker, Rate
 from motet.model.result import RunResult
-from motet.model.session import SessionEntry
 from motet.model.state import State
 from motet.model.usage import Usage
 from motet.ports import Agent, Aggregator, Answer, Ask, Call, Resident, Roster, RuleBook, Tally
+
+if TYPE_CHECKING:
+    from motet.model.session import SessionEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

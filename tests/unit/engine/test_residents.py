@@ -1,3 +1,5 @@
+"""What lives longer than the call that needed it first, and ends with the engine."""
+
 from collections.abc import Awaitable, Callable
 
 import pytest

@@ -1,3 +1,5 @@
+"""Runs that continue a session: what they see, what is kept, and whose turn it is."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -266,3 +268,19 @@ async def test_a_store_that_cannot_keep_what_was_said_fails_the_run_with_every_o
     assert (result.state, result.failure.reason) == (motet.State.FAILED, reason.SESSION_NOT_KEPT)
     assert result.groups[0].state is motet.State.SUCCEEDED
     assert result.output is not None
+
+
+async def test_a_session_can_be_read_and_forgotten_but_not_while_a_run_takes_part(autojump_clock: MockClock) -> None:
+    agent = Rememberer("a", delay=5)
+    async with motet.open_engine() as engine, trio.open_nursery() as nursery:
+        await engine.run(talk(agent), "q", session_id="s", tenant="t")
+        assert told(await engine.session("s", "t")) == [(USER, "", "q"), (MEMBER, "a", "a 0")]
+        assert told(await engine.session("s")) == []
+        nursery.start_soon(lambda: engine.run(talk(agent), "again", session_id="s", tenant="t"))
+        await trio.sleep(1)
+        with pytest.raises(motet.Unavailable) as busy:
+            await engine.forget_session("s", "t")
+        assert busy.value.reason == reason.SESSION_BUSY
+        await trio.sleep(10)
+        await engine.forget_session("s", "t")
+        assert told(await engine.session("s", "t")) == []

@@ -16,16 +16,18 @@ class Noun:
 
 
 def test_it_makes_what_the_constructor_makes() -> None:
-    made = quick(Noun)(1, "two", ())
+    made = quick(Noun)(1, two="two", three=())
+    assert type(made) is Noun
     assert made == Noun(1)
     assert hash(made) == hash(Noun(1))
+    assert repr(made) == repr(Noun(1))
     with pytest.raises(FrozenInstanceError):
         made.one = 2  # type: ignore[misc]  # that is the test
 
 
 def test_it_wants_every_field() -> None:
-    with pytest.raises(ValueError, match="shorter"):
-        quick(Noun)(1)
+    with pytest.raises(TypeError, match="three"):
+        quick(Noun)(1, "two")
 
 
 def test_an_outcome_made_in_the_order_of_its_fields_is_that_outcome() -> None:

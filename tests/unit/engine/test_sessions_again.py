@@ -71,9 +71,8 @@ async def test_a_run_that_goes_on_and_whose_session_cannot_be_read_fails_with_wh
 
     store.session = broken
     catalog = make(WhenBusy.WAIT)
-    async with motet.open_engine(catalog, store=store) as engine:
-        async with engine.watch(record.run_id) as stream:
-            seen = [event async for event in stream]
+    async with motet.open_engine(catalog, store=store) as engine, engine.watch(record.run_id) as stream:
+        seen = [event async for event in stream]
     check_run(seen, stream.result, plan=TALK)
     assert (stream.result.state, stream.result.failure.reason) == (motet.State.FAILED, "SESSION_NOT_KEPT")
     assert stream.result["g"]["a"].state is motet.State.SUCCEEDED

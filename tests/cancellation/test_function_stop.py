@@ -15,15 +15,20 @@ LONG = 30.0
 
 
 class RecordingHost:
+    history: Any = ()
+
     def __init__(self) -> None:
         self.reports: list[Any] = []
         self.nested = trio.Event()
         self.nested_stopped = False
 
+    def keep(self, resident: Any) -> None:
+        raise AssertionError(resident)
+
     def report(self, call: Call, report: Payload) -> None:
         self.reports.append(report.value)
 
-    async def run(self, *_: Any) -> Any:
+    async def run(self, *_: Any, **__: Any) -> Any:
         self.nested.set()
         try:
             await trio.sleep_forever()

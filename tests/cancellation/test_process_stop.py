@@ -27,15 +27,20 @@ in_process = agent(isolation="process")
 
 
 class RecordingHost:
+    history: Any = ()
+
     def __init__(self) -> None:
         self.pids: list[int] = []
         self.began = trio.Event()
+
+    def keep(self, resident: Any) -> None:
+        raise AssertionError(resident)
 
     def report(self, call: Call, report: Payload) -> None:
         self.pids += report.value
         self.began.set()
 
-    async def run(self, *_: Any) -> Any:
+    async def run(self, *_: Any, **__: Any) -> Any:
         raise AssertionError
 
 

@@ -21,15 +21,20 @@ if TYPE_CHECKING:
 
 
 class RecordingHost:
+    history: Any = ()
+
     def __init__(self) -> None:
         self.reports: list[Any] = []
         self.runs: list[Plan | str] = []
+
+    def keep(self, resident: Any) -> None:
+        raise AssertionError(resident)
 
     def report(self, call: Call, report: Payload) -> None:
         assert not call.detached
         self.reports.append(report.value)
 
-    async def run(self, call: Call, target: Plan | str, *_: Any) -> Any:
+    async def run(self, call: Call, target: Plan | str, *_: Any, **__: Any) -> Any:
         assert call.member == "m"
         await trio.lowlevel.checkpoint()
         self.runs.append(target)
@@ -331,7 +336,7 @@ async def test_a_thread_uses_the_call_from_where_it_is() -> None:
 
 async def test_threads_that_wait_for_groups_do_not_keep_out_the_groups_own() -> None:
     class Nesting(RecordingHost):
-        async def run(self, *_: Any) -> Any:
+        async def run(self, *_: Any, **__: Any) -> Any:
             return (await fn.call(call_of("leaf", self))).output.value
 
     @agent(max_parallel=1)

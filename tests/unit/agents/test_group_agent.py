@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,14 @@ from motet.ports import Agent, Call
 
 
 class RecordingHost:
+    history: Any = ()
+
     def __init__(self, result: RunResult) -> None:
         self.result = result
         self.asked: list[tuple[Plan | str, Payload | None]] = []
+
+    def keep(self, resident: Any) -> None:
+        raise AssertionError(resident)
 
     def report(self, call: Call, report: Payload) -> None:
         raise AssertionError(call, report)
@@ -32,7 +38,10 @@ class RecordingHost:
         input: Payload | None,
         variables: Mapping[str, Payload],
         timeout: float | None,
+        *,
+        deeper: bool = True,
     ) -> RunResult:
+        assert deeper
         assert not variables
         assert timeout is None
         self.asked.append((target, input))

@@ -29,9 +29,14 @@ in_process = agent(isolation="process")
 
 
 class RecordingHost:
+    history: Any = ()
+
     def __init__(self) -> None:
         self.reports: list[Any] = []
         self.both = trio.Event()
+
+    def keep(self, resident: Any) -> None:
+        raise AssertionError(resident)
 
     def report(self, call: Call, report: Payload) -> None:
         assert call.member == "m"
@@ -39,7 +44,7 @@ class RecordingHost:
         if len(self.reports) == 2:
             self.both.set()
 
-    async def run(self, *_: Any) -> Any:
+    async def run(self, *_: Any, **__: Any) -> Any:
         raise AssertionError
 
 

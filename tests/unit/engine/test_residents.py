@@ -32,7 +32,7 @@ class Server:
             self.living -= 1
 
 
-def keeper(server: Server) -> motet.FunctionAgent:
+def keeper(server: Server) -> motet.Agent:
     async def keep(call: Call) -> int:
         call.keep(server)
         await trio.testing.wait_all_tasks_blocked()
@@ -95,12 +95,12 @@ async def test_an_engine_that_closes_keeps_nothing_more_alive(autojump_clock: Mo
     server = Server()
     told: list[str] = []
 
-    async def late(call: Call) -> str:
+    async def late() -> str:
         try:
             await trio.sleep_forever()
         finally:
             with pytest.raises(motet.Unavailable) as error:
-                call.host.member.group.run.engine.residents.keep(server)
+                engine.residents.keep(server)
             told.append(error.value.reason)
 
     async with motet.open_engine() as engine:

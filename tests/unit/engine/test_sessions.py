@@ -1,6 +1,7 @@
 """Runs that continue a session: what they see, what is kept, and whose turn it is."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ async def test_runs_of_one_session_take_turns_in_the_order_in_which_they_came(au
     agent = Rememberer("a", delay=1)
     async with motet.open_engine() as engine, trio.open_nursery() as nursery:
         for number in range(5):
-            nursery.start_soon(lambda n=number: engine.run(talk(agent), str(n), session_id="s"))
+            nursery.start_soon(partial(engine.run, talk(agent), str(number), session_id="s"))
             await wait_all_tasks_blocked()
     assert agent.peak == 1
     assert [len(seen) for seen in agent.seen] == [0, 2, 4, 6, 8]
@@ -98,7 +99,7 @@ async def test_sessions_and_tenants_do_not_wait_for_each_other_nor_see_each_othe
     agent = Rememberer("a", delay=1)
     async with motet.open_engine() as engine, trio.open_nursery() as nursery:
         for tenant, session in (("", "s"), ("", "t"), ("x", "s"), ("y", "s"), ("", "x/s")):
-            nursery.start_soon(lambda t=tenant, s=session: engine.run(talk(agent), "q", session_id=s, tenant=t))
+            nursery.start_soon(partial(engine.run, talk(agent), "q", session_id=session, tenant=tenant))
     assert agent.peak == 5
     assert agent.seen == [[]] * 5
 
@@ -201,11 +202,11 @@ async def test_a_session_that_grew_too_long_is_summed_up_by_an_agent_that_the_ru
     store = MemoryStore()
     priced = ScriptedAgent("a", usage=motet.Usage(calls=1, cost_nanos=1))
     async with motet.open_engine(catalog, store=store) as engine:
-        for number in range(4):
-            events: list[motet.Event] = []
-            async with engine.stream(talk(priced), str(number), session_id="s") as run:
-                events += [event async for event in run]
-            check_run(events, run.result)
+        for number in range(3):
+            await engine.run(talk(priced), str(number), session_id="s")
+        async with engine.stream(talk(priced), "3", session_id="s") as run:
+            events = [event async for event in run]
+        check_run(events, run.result)
         entries = await store.session(session_key("", "s"))
         assert run.result.usage.cost_nanos == 8
         assert run.result.groups[0].asked[0].name == "session_summary"

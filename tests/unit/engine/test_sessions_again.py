@@ -76,4 +76,6 @@ async def test_a_run_that_goes_on_and_whose_session_cannot_be_read_fails_with_wh
     check_run(seen, stream.result, plan=TALK)
     assert (stream.result.state, stream.result.failure.reason) == (motet.State.FAILED, "SESSION_NOT_KEPT")
     assert stream.result["g"]["a"].state is motet.State.SUCCEEDED
-    assert catalog.agents["b"].calls == []
+    agent = catalog.agents["b"]
+    assert isinstance(agent, ScriptedAgent)
+    assert agent.calls == []

@@ -293,6 +293,7 @@ def agent_to_pb(info: AgentInfo) -> catalog_service_pb2.Agent:
         rate=None if info.rate is None else _rate_to_pb(info.rate),
         weight=info.weight,
         breaker=None if info.breaker is None else _breaker_to_pb(info.breaker),
+        composite=info.composite,
     )
 
 

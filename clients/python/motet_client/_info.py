@@ -114,6 +114,8 @@ class AgentInfo:
     """Calls that one call counts for against rates."""
     breaker: Breaker | None = None
     """When calls are refused because those before have failed; None means never."""
+    composite: bool = False
+    """A call does no work itself: groups that it runs do, and pay for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,6 +210,7 @@ def from_agent(agent: catalog.Agent) -> AgentInfo:
         rate=_rate(agent.rate) if agent.HasField("rate") else None,
         weight=agent.weight or 1.0,
         breaker=_breaker(agent.breaker) if agent.HasField("breaker") else None,
+        composite=agent.composite,
     )
 
 

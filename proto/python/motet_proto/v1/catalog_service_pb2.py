@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from motet_proto.v1 import plan_pb2 as motet_dot_v1_dot_plan__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emotet/v1/catalog_service.proto\x12\x08motet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x13motet/v1/plan.proto\"\x90\x04\n\x05\x41gent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04kind\x18\x02 \x01(\x0e\x32\x13.motet.v1.AgentKind\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x14\n\x0cinput_schema\x18\x05 \x01(\t\x12\x14\n\x0cmax_parallel\x18\x06 \x01(\x05\x12\x10\n\x08provider\x18\x07 \x01(\t\x12*\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x0breplay_safe\x18\t \x01(\x08H\x00\x88\x01\x01\x12+\n\x06labels\x18\n \x03(\x0b\x32\x1b.motet.v1.Agent.LabelsEntry\x12!\n\x14\x65stimated_cost_nanos\x18\x0b \x01(\x03H\x01\x88\x01\x01\x12\x1d\n\x10\x65stimated_tokens\x18\x0c \x01(\x03H\x02\x88\x01\x01\x12\x1c\n\x04rate\x18\r \x01(\x0b\x32\x0e.motet.v1.Rate\x12\x0e\n\x06weight\x18\x0e \x01(\x01\x12\"\n\x07\x62reaker\x18\x0f \x01(\x0b\x32\x11.motet.v1.Breaker\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_replay_safeB\x17\n\x15_estimated_cost_nanosB\x13\n\x11_estimated_tokens\"\xf8\x01\n\x04Rate\x12\x1d\n\x10\x63\x61lls_per_second\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x10\x63\x61lls_per_minute\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1e\n\x11tokens_per_second\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x1e\n\x11tokens_per_minute\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x12\n\x05\x62urst\x18\x05 \x01(\x01H\x04\x88\x01\x01\x42\x13\n\x11_calls_per_secondB\x13\n\x11_calls_per_minuteB\x14\n\x12_tokens_per_secondB\x14\n\x12_tokens_per_minuteB\x08\n\x06_burst\"X\n\x07\x42reaker\x12\x10\n\x08\x66\x61ilures\x18\x01 \x01(\x05\x12+\n\x08\x63ooldown\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06probes\x18\x03 \x01(\x05\"\x13\n\x11ListAgentsRequest\"5\n\x12ListAgentsResponse\x12\x1f\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x0f.motet.v1.Agent\"(\n\x0fGetAgentRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"2\n\x10GetAgentResponse\x12\x1e\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x0f.motet.v1.Agent\"@\n\tGroupInfo\x12\x1e\n\x05group\x18\x01 \x01(\x0b\x32\x0f.motet.v1.Group\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\x13\n\x11ListGroupsRequest\"9\n\x12ListGroupsResponse\x12#\n\x06groups\x18\x01 \x03(\x0b\x32\x13.motet.v1.GroupInfo\"(\n\x0fGetGroupRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"6\n\x10GetGroupResponse\x12\"\n\x05group\x18\x01 \x01(\x0b\x32\x13.motet.v1.GroupInfo\"c\n\x0f\x41ggregationInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x16\n\x0eoptions_schema\x18\x03 \x01(\t\x12\x15\n\rdecides_early\x18\x04 \x01(\x08\"\x19\n\x17ListAggregationsRequest\"K\n\x18ListAggregationsResponse\x12/\n\x0c\x61ggregations\x18\x01 \x03(\x0b\x32\x19.motet.v1.AggregationInfo*\xc4\x01\n\tAgentKind\x12\x1a\n\x16\x41GENT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41GENT_KIND_FUNCTION\x10\x01\x12\x16\n\x12\x41GENT_KIND_COMMAND\x10\x02\x12\x13\n\x0f\x41GENT_KIND_HTTP\x10\x03\x12\x14\n\x10\x41GENT_KIND_MODEL\x10\x04\x12\x12\n\x0e\x41GENT_KIND_MCP\x10\x05\x12\x15\n\x11\x41GENT_KIND_REMOTE\x10\x06\x12\x14\n\x10\x41GENT_KIND_GROUP\x10\x07\x32\x83\x03\n\x0e\x43\x61talogService\x12G\n\nListAgents\x12\x1b.motet.v1.ListAgentsRequest\x1a\x1c.motet.v1.ListAgentsResponse\x12\x41\n\x08GetAgent\x12\x19.motet.v1.GetAgentRequest\x1a\x1a.motet.v1.GetAgentResponse\x12G\n\nListGroups\x12\x1b.motet.v1.ListGroupsRequest\x1a\x1c.motet.v1.ListGroupsResponse\x12\x41\n\x08GetGroup\x12\x19.motet.v1.GetGroupRequest\x1a\x1a.motet.v1.GetGroupResponse\x12Y\n\x10ListAggregations\x12!.motet.v1.ListAggregationsRequest\x1a\".motet.v1.ListAggregationsResponseB/\n\x0c\x64\x65v.motet.v1P\x01Z\x1dmotet.dev/go/motet/v1;motetv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emotet/v1/catalog_service.proto\x12\x08motet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x13motet/v1/plan.proto\"\xa3\x04\n\x05\x41gent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04kind\x18\x02 \x01(\x0e\x32\x13.motet.v1.AgentKind\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x14\n\x0cinput_schema\x18\x05 \x01(\t\x12\x14\n\x0cmax_parallel\x18\x06 \x01(\x05\x12\x10\n\x08provider\x18\x07 \x01(\t\x12*\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x0breplay_safe\x18\t \x01(\x08H\x00\x88\x01\x01\x12+\n\x06labels\x18\n \x03(\x0b\x32\x1b.motet.v1.Agent.LabelsEntry\x12!\n\x14\x65stimated_cost_nanos\x18\x0b \x01(\x03H\x01\x88\x01\x01\x12\x1d\n\x10\x65stimated_tokens\x18\x0c \x01(\x03H\x02\x88\x01\x01\x12\x1c\n\x04rate\x18\r \x01(\x0b\x32\x0e.motet.v1.Rate\x12\x0e\n\x06weight\x18\x0e \x01(\x01\x12\"\n\x07\x62reaker\x18\x0f \x01(\x0b\x32\x11.motet.v1.Breaker\x12\x11\n\tcomposite\x18\x10 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_replay_safeB\x17\n\x15_estimated_cost_nanosB\x13\n\x11_estimated_tokens\"\xf8\x01\n\x04Rate\x12\x1d\n\x10\x63\x61lls_per_second\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x10\x63\x61lls_per_minute\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1e\n\x11tokens_per_second\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x1e\n\x11tokens_per_minute\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x12\n\x05\x62urst\x18\x05 \x01(\x01H\x04\x88\x01\x01\x42\x13\n\x11_calls_per_secondB\x13\n\x11_calls_per_minuteB\x14\n\x12_tokens_per_secondB\x14\n\x12_tokens_per_minuteB\x08\n\x06_burst\"X\n\x07\x42reaker\x12\x10\n\x08\x66\x61ilures\x18\x01 \x01(\x05\x12+\n\x08\x63ooldown\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06probes\x18\x03 \x01(\x05\"\x13\n\x11ListAgentsRequest\"5\n\x12ListAgentsResponse\x12\x1f\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x0f.motet.v1.Agent\"(\n\x0fGetAgentRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"2\n\x10GetAgentResponse\x12\x1e\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x0f.motet.v1.Agent\"@\n\tGroupInfo\x12\x1e\n\x05group\x18\x01 \x01(\x0b\x32\x0f.motet.v1.Group\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\x13\n\x11ListGroupsRequest\"9\n\x12ListGroupsResponse\x12#\n\x06groups\x18\x01 \x03(\x0b\x32\x13.motet.v1.GroupInfo\"(\n\x0fGetGroupRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"6\n\x10GetGroupResponse\x12\"\n\x05group\x18\x01 \x01(\x0b\x32\x13.motet.v1.GroupInfo\"c\n\x0f\x41ggregationInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x16\n\x0eoptions_schema\x18\x03 \x01(\t\x12\x15\n\rdecides_early\x18\x04 \x01(\x08\"\x19\n\x17ListAggregationsRequest\"K\n\x18ListAggregationsResponse\x12/\n\x0c\x61ggregations\x18\x01 \x03(\x0b\x32\x19.motet.v1.AggregationInfo*\xc4\x01\n\tAgentKind\x12\x1a\n\x16\x41GENT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41GENT_KIND_FUNCTION\x10\x01\x12\x16\n\x12\x41GENT_KIND_COMMAND\x10\x02\x12\x13\n\x0f\x41GENT_KIND_HTTP\x10\x03\x12\x14\n\x10\x41GENT_KIND_MODEL\x10\x04\x12\x12\n\x0e\x41GENT_KIND_MCP\x10\x05\x12\x15\n\x11\x41GENT_KIND_REMOTE\x10\x06\x12\x14\n\x10\x41GENT_KIND_GROUP\x10\x07\x32\x83\x03\n\x0e\x43\x61talogService\x12G\n\nListAgents\x12\x1b.motet.v1.ListAgentsRequest\x1a\x1c.motet.v1.ListAgentsResponse\x12\x41\n\x08GetAgent\x12\x19.motet.v1.GetAgentRequest\x1a\x1a.motet.v1.GetAgentResponse\x12G\n\nListGroups\x12\x1b.motet.v1.ListGroupsRequest\x1a\x1c.motet.v1.ListGroupsResponse\x12\x41\n\x08GetGroup\x12\x19.motet.v1.GetGroupRequest\x1a\x1a.motet.v1.GetGroupResponse\x12Y\n\x10ListAggregations\x12!.motet.v1.ListAggregationsRequest\x1a\".motet.v1.ListAggregationsResponseB/\n\x0c\x64\x65v.motet.v1P\x01Z\x1dmotet.dev/go/motet/v1;motetv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,40 +41,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAGENTREQUEST'].fields_by_name['name']._serialized_options = b'\272H\004r\002\020\001'
   _globals['_GETGROUPREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETGROUPREQUEST'].fields_by_name['name']._serialized_options = b'\272H\004r\002\020\001'
-  _globals['_AGENTKIND']._serialized_start=1618
-  _globals['_AGENTKIND']._serialized_end=1814
+  _globals['_AGENTKIND']._serialized_start=1637
+  _globals['_AGENTKIND']._serialized_end=1833
   _globals['_AGENT']._serialized_start=127
-  _globals['_AGENT']._serialized_end=655
-  _globals['_AGENT_LABELSENTRY']._serialized_start=548
-  _globals['_AGENT_LABELSENTRY']._serialized_end=593
-  _globals['_RATE']._serialized_start=658
-  _globals['_RATE']._serialized_end=906
-  _globals['_BREAKER']._serialized_start=908
-  _globals['_BREAKER']._serialized_end=996
-  _globals['_LISTAGENTSREQUEST']._serialized_start=998
-  _globals['_LISTAGENTSREQUEST']._serialized_end=1017
-  _globals['_LISTAGENTSRESPONSE']._serialized_start=1019
-  _globals['_LISTAGENTSRESPONSE']._serialized_end=1072
-  _globals['_GETAGENTREQUEST']._serialized_start=1074
-  _globals['_GETAGENTREQUEST']._serialized_end=1114
-  _globals['_GETAGENTRESPONSE']._serialized_start=1116
-  _globals['_GETAGENTRESPONSE']._serialized_end=1166
-  _globals['_GROUPINFO']._serialized_start=1168
-  _globals['_GROUPINFO']._serialized_end=1232
-  _globals['_LISTGROUPSREQUEST']._serialized_start=1234
-  _globals['_LISTGROUPSREQUEST']._serialized_end=1253
-  _globals['_LISTGROUPSRESPONSE']._serialized_start=1255
-  _globals['_LISTGROUPSRESPONSE']._serialized_end=1312
-  _globals['_GETGROUPREQUEST']._serialized_start=1314
-  _globals['_GETGROUPREQUEST']._serialized_end=1354
-  _globals['_GETGROUPRESPONSE']._serialized_start=1356
-  _globals['_GETGROUPRESPONSE']._serialized_end=1410
-  _globals['_AGGREGATIONINFO']._serialized_start=1412
-  _globals['_AGGREGATIONINFO']._serialized_end=1511
-  _globals['_LISTAGGREGATIONSREQUEST']._serialized_start=1513
-  _globals['_LISTAGGREGATIONSREQUEST']._serialized_end=1538
-  _globals['_LISTAGGREGATIONSRESPONSE']._serialized_start=1540
-  _globals['_LISTAGGREGATIONSRESPONSE']._serialized_end=1615
-  _globals['_CATALOGSERVICE']._serialized_start=1817
-  _globals['_CATALOGSERVICE']._serialized_end=2204
+  _globals['_AGENT']._serialized_end=674
+  _globals['_AGENT_LABELSENTRY']._serialized_start=567
+  _globals['_AGENT_LABELSENTRY']._serialized_end=612
+  _globals['_RATE']._serialized_start=677
+  _globals['_RATE']._serialized_end=925
+  _globals['_BREAKER']._serialized_start=927
+  _globals['_BREAKER']._serialized_end=1015
+  _globals['_LISTAGENTSREQUEST']._serialized_start=1017
+  _globals['_LISTAGENTSREQUEST']._serialized_end=1036
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=1038
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=1091
+  _globals['_GETAGENTREQUEST']._serialized_start=1093
+  _globals['_GETAGENTREQUEST']._serialized_end=1133
+  _globals['_GETAGENTRESPONSE']._serialized_start=1135
+  _globals['_GETAGENTRESPONSE']._serialized_end=1185
+  _globals['_GROUPINFO']._serialized_start=1187
+  _globals['_GROUPINFO']._serialized_end=1251
+  _globals['_LISTGROUPSREQUEST']._serialized_start=1253
+  _globals['_LISTGROUPSREQUEST']._serialized_end=1272
+  _globals['_LISTGROUPSRESPONSE']._serialized_start=1274
+  _globals['_LISTGROUPSRESPONSE']._serialized_end=1331
+  _globals['_GETGROUPREQUEST']._serialized_start=1333
+  _globals['_GETGROUPREQUEST']._serialized_end=1373
+  _globals['_GETGROUPRESPONSE']._serialized_start=1375
+  _globals['_GETGROUPRESPONSE']._serialized_end=1429
+  _globals['_AGGREGATIONINFO']._serialized_start=1431
+  _globals['_AGGREGATIONINFO']._serialized_end=1530
+  _globals['_LISTAGGREGATIONSREQUEST']._serialized_start=1532
+  _globals['_LISTAGGREGATIONSREQUEST']._serialized_end=1557
+  _globals['_LISTAGGREGATIONSRESPONSE']._serialized_start=1559
+  _globals['_LISTAGGREGATIONSRESPONSE']._serialized_end=1634
+  _globals['_CATALOGSERVICE']._serialized_start=1836
+  _globals['_CATALOGSERVICE']._serialized_end=2223
 # @@protoc_insertion_point(module_scope)

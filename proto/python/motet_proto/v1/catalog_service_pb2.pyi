@@ -106,6 +106,7 @@ class Agent(_message.Message):
     RATE_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     BREAKER_FIELD_NUMBER: _builtins.int
+    COMPOSITE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique in the catalog."""
     kind: Global___AgentKind.ValueType
@@ -128,6 +129,8 @@ class Agent(_message.Message):
     """Tokens that a call is expected to use, input and output together. Unset means not known."""
     weight: _builtins.float
     """Calls that one call counts for against rates. Zero means 1."""
+    composite: _builtins.bool
+    """A call does no work itself: groups that it runs do, and pay for it. False means that it pays for itself."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Bound on each call. Unset means none of its own."""
@@ -162,10 +165,11 @@ class Agent(_message.Message):
         rate: Global___Rate | None = ...,
         weight: _builtins.float = ...,
         breaker: Global___Breaker | None = ...,
+        composite: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_estimated_cost_nanos", b"_estimated_cost_nanos", "_estimated_tokens", b"_estimated_tokens", "_replay_safe", b"_replay_safe", "breaker", b"breaker", "estimated_cost_nanos", b"estimated_cost_nanos", "estimated_tokens", b"estimated_tokens", "rate", b"rate", "replay_safe", b"replay_safe", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_cost_nanos", b"_estimated_cost_nanos", "_estimated_tokens", b"_estimated_tokens", "_replay_safe", b"_replay_safe", "breaker", b"breaker", "description", b"description", "estimated_cost_nanos", b"estimated_cost_nanos", "estimated_tokens", b"estimated_tokens", "input_schema", b"input_schema", "kind", b"kind", "labels", b"labels", "max_parallel", b"max_parallel", "name", b"name", "provider", b"provider", "rate", b"rate", "replay_safe", b"replay_safe", "timeout", b"timeout", "version", b"version", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_cost_nanos", b"_estimated_cost_nanos", "_estimated_tokens", b"_estimated_tokens", "_replay_safe", b"_replay_safe", "breaker", b"breaker", "composite", b"composite", "description", b"description", "estimated_cost_nanos", b"estimated_cost_nanos", "estimated_tokens", b"estimated_tokens", "input_schema", b"input_schema", "kind", b"kind", "labels", b"labels", "max_parallel", b"max_parallel", "name", b"name", "provider", b"provider", "rate", b"rate", "replay_safe", b"replay_safe", "timeout", b"timeout", "version", b"version", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__estimated_cost_nanos: _TypeAlias = _typing.Literal["estimated_cost_nanos"]  # noqa: Y015
     _WhichOneofArgType__estimated_cost_nanos: _TypeAlias = _typing.Literal["_estimated_cost_nanos", b"_estimated_cost_nanos"]  # noqa: Y015

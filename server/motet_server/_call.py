@@ -6,7 +6,7 @@ Knows how a handler's end becomes a status. Nothing but bytes, statuses and post
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ import trio
 from google.protobuf.message import DecodeError, Message
 
 from motet_server._pipe import Crossing, Requests, Responses
+from motet_server.auth import AUTHORIZATION, Caller
 from motet_server.rpc import (
     BidiHandler,
     Method,
@@ -50,6 +51,7 @@ class Call:
         *,
         crossing: Crossing,
         options: TransportOptions,
+        caller: Caller | None = None,
     ) -> None:
         """In the loop's thread, on arrival."""
         remaining = context.time_remaining()
@@ -57,7 +59,8 @@ class Call:
         self.name = name
         self._method = method
         self._request = request
-        self._metadata = _text_metadata(context)
+        self.metadata = text_metadata(context.invocation_metadata())
+        self.caller = caller
         self._peer = context.peer()
         self._crossing = crossing
         self._options = options
@@ -129,7 +132,8 @@ class Call:
         around it: any other exception ends here, as it must not end the RPCs beside it.
         """
         started = trio.current_time()
-        context = RpcContext(self.name, self._metadata, self.scope.deadline, self._peer, started)
+        metadata = {key: value for key, value in self.metadata.items() if key != AUTHORIZATION}
+        context = RpcContext(self.name, metadata, self.scope.deadline, self._peer, started, self.caller)
         current_rpc.set(context)
         answer: Answer = STOPPING
         try:
@@ -217,9 +221,10 @@ def _interrupt_in(error: BaseException) -> BaseException | None:
     return None
 
 
-def _text_metadata(context: "grpc.aio.ServicerContext[Any, Any]") -> Mapping[str, str]:
+def text_metadata(pairs: Iterable[tuple[str, str | bytes]] | None) -> Mapping[str, str]:
+    """As handlers see it, `authorization` included."""
     metadata: dict[str, str] = {}
-    for key, value in context.invocation_metadata() or ():
+    for key, value in pairs or ():
         if isinstance(value, str):
             metadata[key] = f"{metadata[key]}, {value}" if key in metadata else value
     return metadata

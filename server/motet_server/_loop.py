@@ -8,16 +8,18 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, TypeAlias, cast
 
 import grpc
 import grpc.aio
 import trio
 
-from motet_server._call import STOPPING, Answer, Call
+from motet_server._call import STOPPING, Answer, Call, text_metadata
 from motet_server._pipe import Crossing, Requests
 from motet_server._port import why_not_bound
-from motet_server.rpc import Method, RpcStatus, Service, TransportOptions
+from motet_server.auth import Caller
+from motet_server.rpc import Admit, Method, RpcStatus, Service, TransportOptions
 
 _new_event_loop: Callable[[], asyncio.AbstractEventLoop]
 try:
@@ -39,8 +41,13 @@ _MAX_MESSAGE_CHARACTERS = 2048
 
 _BROKEN = RpcStatus(grpc.StatusCode.INTERNAL, "a response could not be sent")
 
+_BROKEN_CHECK = RpcStatus(grpc.StatusCode.INTERNAL, "the caller could not be checked")
+
 _FLUSH = 1.0
 """Seconds that answers may take to leave for the network when the server stops: a slow reader must not hold it."""
+
+_caller: ContextVar[Caller | None] = ContextVar("_caller", default=None)
+"""From the interceptor to the handler of the same RPC: gRPC runs both in one context."""
 
 _LONG = 86_400.0
 """Seconds of grace that gRPC itself gets when it stops accepting: the transport does the counting."""
@@ -60,6 +67,8 @@ class Loop:
         on_up: Callable[["Loop", Crossing], None],
         on_listening: Callable[[int], None],
         on_call: Callable[[Call], None],
+        admit: Admit | None = None,
+        credentials: grpc.ServerCredentials | None = None,
     ) -> None:
         """The three callbacks run in trio's thread: the loop runs, the port is bound and served, an RPC has come."""
         self._services = services
@@ -70,6 +79,8 @@ class Loop:
         self._on_up = on_up
         self._on_listening = on_listening
         self._on_call = on_call
+        self._admit = admit
+        self._credentials = credentials
         self._crossing: Crossing
         self._serving: dict[asyncio.Task[Any], Call] = {}
         self._background: set[asyncio.Task[Any]] = set()
@@ -115,15 +126,21 @@ class Loop:
         self._crossing = Crossing(self._token, loop)
         self._crossing.to_trio(self._on_up, self, self._crossing)
         server = grpc.aio.server(
-            options=_channel_options(self._options), maximum_concurrent_rpcs=self._options.max_concurrent_rpcs
+            options=_channel_options(self._options),
+            maximum_concurrent_rpcs=self._options.max_concurrent_rpcs,
+            interceptors=() if self._admit is None else (_Doorkeeper(self._admit),),
         )
         server.add_generic_rpc_handlers(tuple(self._generic_handler(service) for service in self._services))
         if self._extra is not None:
             self._extra(server)
         try:
-            port = server.add_insecure_port(self._address)
+            port = (
+                server.add_insecure_port(self._address)
+                if self._credentials is None
+                else server.add_secure_port(self._address, self._credentials)
+            )
         except RuntimeError:
-            raise why_not_bound(self._address) from None
+            raise why_not_bound(self._address, secure=self._credentials is not None) from None
         await server.start()
         self._crossing.to_trio(self._on_listening, port)
         try:
@@ -172,7 +189,12 @@ class Loop:
 
     async def _serve(self, name: str, method: Method, request: Any, context: Servicing) -> bytes | None:
         task = cast("asyncio.Task[Any]", asyncio.current_task())
-        call = Call(name, method, request, context, crossing=self._crossing, options=self._options)
+        caller = _caller.get()
+        if self._admit is not None and caller is None:  # to a handler it would be a call that anybody may make
+            logger.error("%s: the call came past the check of its caller", name)
+            await _abort(context, _BROKEN_CHECK)
+            return None
+        call = Call(name, method, request, context, crossing=self._crossing, options=self._options, caller=caller)
         # The task is gRPC's own and ends once the status is sent: stopping waits for it.
         self._serving[task] = call
         task.add_done_callback(self._serving.pop)
@@ -201,6 +223,34 @@ class Loop:
             if call.ended:
                 return
             await call.changed()
+
+
+class _Doorkeeper(grpc.aio.ServerInterceptor):
+    """Refuses calls before their request is read: native services such as reflection as well as those of trio."""
+
+    def __init__(self, admit: Admit) -> None:
+        self._admit = admit
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        details: Any = handler_call_details
+        found = self._admit(details.method, text_metadata(details.invocation_metadata))
+        if isinstance(found, RpcStatus):
+            return _refuse(found)
+        _caller.set(found)
+        return await continuation(details)
+
+
+def _refuse(status: RpcStatus) -> "grpc.RpcMethodHandler[Any, Any]":
+    async def refuse(_requests: object, context: Servicing) -> None:
+        await _abort(context, status)
+
+    # Also for a unary call: of a stream gRPC reads nothing by itself, so that nobody unknown fills the memory.
+    handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(cast("Any", refuse))
+    return handler
 
 
 async def _read(inbox: Requests[Any], context: Servicing) -> None:

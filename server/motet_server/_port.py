@@ -13,8 +13,9 @@ def bound_address(asked: str, port: int) -> str:
     return asked if host is None else f"{host}:{port}"
 
 
-def why_not_bound(address: str) -> MotetError:
-    """The error for an address that gRPC could not bind, found by binding it once more with a plain socket."""
+def why_not_bound(address: str, *, secure: bool = False) -> MotetError:
+    """The error for an address that gRPC could not bind, found by binding it once more with a plain socket. A
+    `secure` one may also have failed for its certificate."""
     host, port = _split(address)
     if host is not None:
         try:
@@ -35,6 +36,9 @@ def why_not_bound(address: str) -> MotetError:
                     probe.listen(1)
                 except OSError as error:
                     return _unavailable(address, error)
+    if secure and host is not None:
+        text = f"{address} cannot be served with this certificate and key; give both in PEM, and the key not encrypted"
+        return Unavailable(text, reason="CERTIFICATE_INVALID")
     return _unavailable(address, None)
 
 

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeAlias
 import grpc
 from google.protobuf.message import Message
 
+from motet_server.auth import Caller
+
 
 @dataclass(frozen=True, slots=True)
 class RpcStatus:
@@ -42,17 +44,24 @@ class RpcContext:
     method: str
     """Full name: `/motet.v1.RunService/Run`."""
     metadata: Mapping[str, str]
-    """The client's metadata under lower-case keys; values of a repeated key are joined by `, `; binary (`-bin`) keys are left out."""
+    """The client's metadata under lower-case keys; values of a repeated key are joined by `, `; binary (`-bin`) keys are left out, and so
+    is `authorization`: a token is nothing for a handler to see or to log."""
     deadline: float
     """On trio's clock, in seconds; infinite when the client set none. The handler's cancel scope has it already."""
     peer: str
     """The client's address as gRPC writes it: `ipv4:127.0.0.1:40312`."""
     started: float
     """When the RPC reached trio, on trio's clock, in seconds."""
+    caller: Caller | None = None
+    """Who calls; None on a server that asks nobody."""
 
 
 current_rpc: ContextVar[RpcContext | None] = ContextVar("current_rpc", default=None)
 """The RPC that the present task serves; None outside of one. Tasks that a handler starts inherit it."""
+
+Admit: TypeAlias = Callable[[str, Mapping[str, str]], Caller | RpcStatus | None]
+"""From the full name of a method and the metadata, `authorization` included, to the caller or to the status that refuses the
+call; None for a call that needs no caller. Called in the transport's thread, before the request is read."""
 
 Send: TypeAlias = Callable[[Message | bytes], Awaitable[None]]
 """Sends one response, a message or an encoded one; waits while the peer is slow. A checkpoint. Used by one task at a time."""

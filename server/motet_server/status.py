@@ -27,6 +27,7 @@ from motet.errors import (
     Unavailable,
 )
 from motet.model import reason
+from motet_server.auth import PermissionDenied, Unauthenticated
 from motet_server.rpc import RpcStatus
 from motet_server.wire import duration_to_pb, text_to_pb
 
@@ -59,6 +60,12 @@ CODES: Final[Mapping[type[MotetError], grpc.StatusCode]] = {
     MotetError: grpc.StatusCode.INTERNAL,
 }
 """The table. A subclass without a row of its own has its parent's."""
+OF_SERVER: Final[Mapping[type[MotetError], grpc.StatusCode]] = {
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
+}
+"""Rows for what the server alone raises: the engine does not ask who calls."""
+_ALL: Final = {**CODES, **OF_SERVER}
 BY_REASON: Final[Mapping[str, grpc.StatusCode]] = {reason.STORE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED}
 """Reasons that have another status than their error: a store without room is a bound that is reached."""
 
@@ -67,7 +74,7 @@ def to_status(error: Exception) -> RpcStatus:
     """The status that the caller of an RPC gets for an error. Logs what is INTERNAL, with its traceback."""
     cause = _alone(error)
     if isinstance(cause, MotetError):
-        code = next(CODES[kind] for kind in type(cause).__mro__ if kind in CODES)
+        code = next(_ALL[kind] for kind in type(cause).__mro__ if kind in _ALL)
         if code is not grpc.StatusCode.INTERNAL:
             code = BY_REASON.get(cause.reason, code)
             return _status(code, cause.message, cause.reason, _facts(cause), _extras(cause, code))

@@ -6,10 +6,11 @@ Knows nothing of what the services do. `rpc.py` is all that they see of it; `_lo
 
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
+import grpc
 import trio
 
 from motet.errors import Unavailable
@@ -17,11 +18,14 @@ from motet_server._call import STOPPING, Call
 from motet_server._loop import Extra, Loop
 from motet_server._pipe import Crossing
 from motet_server._port import bound_address
-from motet_server.rpc import RpcStatus, Service, TransportOptions
+from motet_server.auth import Caller
+from motet_server.rpc import Admit, RpcStatus, Service, TransportOptions
 
 logger = logging.getLogger("motet.server")
 
 T = TypeVar("T")
+Still: TypeAlias = Callable[[str, Mapping[str, str], Caller], RpcStatus | None]
+"""From method, metadata and caller of an RPC in progress to the status to end it with; None when it may go on."""
 
 
 class Transport:
@@ -33,8 +37,13 @@ class Transport:
         options: TransportOptions,
         translate: Callable[[Exception], RpcStatus],
         nursery: trio.Nursery,
+        *,
+        admit: Admit | None = None,
+        credentials: grpc.ServerCredentials | None = None,
     ) -> None:
         self._asked = address
+        self._admit = admit
+        self._credentials = credentials
         self._options = options
         self._translate = translate
         self._nursery = nursery
@@ -51,6 +60,7 @@ class Transport:
         self._ended = trio.Event()
         self._failure: Exception | None = None
         self._asking: set[trio.Event] = set()
+        self._still: Still | None = None
 
     @property
     def address(self) -> str:
@@ -66,6 +76,16 @@ class Transport:
     def active(self) -> int:
         """RPCs whose handlers run now, watchers included."""
         return len(self._calls)
+
+    def recheck(self, still: Still) -> int:
+        """Ask of each RPC with a caller whether it may go on, and cancel it with the status otherwise. Returns how many."""
+        self._still = still
+        ended = 0
+        for call in self._calls:
+            if call.caller is not None and (status := still(call.name, call.metadata, call.caller)) is not None:
+                call.cancel(status)
+                ended += 1
+        return ended
 
     async def stop(self, grace: float = 0.0) -> None:
         """Take no new RPC, give those in progress `grace` seconds, cancel the rest, wait for it, then close the port.
@@ -141,6 +161,8 @@ class Transport:
             on_up=self._on_up,
             on_listening=self._on_listening,
             on_call=self._on_call,
+            admit=self._admit,
+            credentials=self._credentials,
         )
         try:
             with self._thread:  # shielded: RPCs need the loop until they have ended
@@ -174,6 +196,12 @@ class Transport:
         if not self._accepting or self._nursery.cancel_scope.cancel_called:
             call.end(STOPPING)
             return
+        if self._still is not None and call.caller is not None:
+            # It was let in when its headers came, perhaps long before its request, and before the last recheck.
+            status = self._still(call.name, call.metadata, call.caller)
+            if status is not None:
+                call.end(status)
+                return
         self._calls.add(call)
         # Posted callbacks have trio's own context: handlers get the one of whoever opened the transport.
         self._context.copy().run(self._nursery.start_soon, self._run_call, call)
@@ -195,13 +223,16 @@ async def open_transport(
     options: TransportOptions | None = None,
     translate: Callable[[Exception], RpcStatus],
     extra: Extra | None = None,
+    admit: Admit | None = None,
+    credentials: grpc.ServerCredentials | None = None,
 ) -> AsyncIterator[Transport]:
     """Serve `services` at `address` (`host:port`, port 0 for a free one) while the block runs, in any trio program.
 
     Each RPC is a trio task of its own under the block, in the context of whoever opened it. `translate` makes a status
     of what a handler raised; it is called in trio's thread. `extra` registers native servicers (health, reflection) in the
-    loop's thread before the start: they answer also while trio is busy. Raises Unavailable when the address cannot be
-    bound: reason ADDRESS_IN_USE, ADDRESS_NOT_BOUND or ADDRESS_INVALID.
+    loop's thread before the start: they answer also while trio is busy. `admit` decides who may call, native servicers
+    included; `credentials` make it TLS. Raises Unavailable when the address cannot be
+    bound: reason ADDRESS_IN_USE, ADDRESS_NOT_BOUND, ADDRESS_INVALID or CERTIFICATE_INVALID.
 
     However the block ends, all RPCs are cancelled and waited for and the thread is joined before this returns. KeyboardInterrupt
     and SystemExit that a handler raises end the block and are raised here.
@@ -209,7 +240,9 @@ async def open_transport(
     error: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
-            transport = Transport(address, options or TransportOptions(), translate, nursery)
+            transport = Transport(
+                address, options or TransportOptions(), translate, nursery, admit=admit, credentials=credentials
+            )
             nursery.start_soon(transport._run_loop, services, extra)  # noqa: SLF001 - the other half of this class
             try:
                 await transport._started()  # noqa: SLF001 - as above

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 from motet._catalog_build import WITH_VARIABLES, BuildError, filled, load_callable, misplaced, placed
 from motet._catalog_check import suggestion
 from motet._catalog_models import ModelTable, build_model
-from motet._catalog_schema import AgentTable, CommandTable, FunctionTable, GroupAgentTable, HttpTable, McpAgentTable
+from motet._catalog_schema import (
+    AgentTable,
+    CommandTable,
+    FunctionTable,
+    GroupAgentTable,
+    HttpTable,
+    McpAgentTable,
+    RemoteTable,
+)
 from motet.model.agent import AgentInfo, AgentKind
 from motet.model.checks import card_problems
 from motet.ports import Agent, Provider
@@ -24,6 +32,7 @@ AGENT_TABLES: Final[dict[str, type[AgentTable]]] = {
     "http": HttpTable,
     "model": ModelTable,
     "mcp": McpAgentTable,
+    "remote": RemoteTable,
     "group": GroupAgentTable,
 }
 _GUARDED: Final = ("replay_safe", "estimated_tokens", "rate", "weight", "breaker")
@@ -131,11 +140,18 @@ def _mcp(name: str, given: dict[str, Any], site: Site) -> Agent:
     return McpAgent(name, server, given.pop("tool"), **given)
 
 
+def _remote(name: str, given: dict[str, Any], _site: Site) -> Agent:
+    from motet.agents.remote import RemoteAgent  # noqa: PLC0415 - only when a file has such an agent
+
+    return RemoteAgent(name, **given)
+
+
 _BUILDERS: Final[Mapping[type[AgentTable], Callable[[str, dict[str, Any], Site], Agent]]] = {
     FunctionTable: _function,
     CommandTable: _command,
     HttpTable: _http,
     ModelTable: _model,
     McpAgentTable: _mcp,
+    RemoteTable: _remote,
     GroupAgentTable: _group,
 }

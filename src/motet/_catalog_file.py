@@ -41,7 +41,6 @@ from motet._reference import BadReference, is_reference, load_reference
 from motet.catalog import Catalog, EngineSettings
 from motet.engine.seats import NAME
 from motet.errors import CatalogError, CatalogProblem
-from motet.model.agent import AgentKind
 from motet.model.plan import Aggregation, Group, Member, ReplicaOverride
 
 TABLES: Final = (
@@ -323,8 +322,6 @@ class _Loader:
         kinds = ", ".join(AGENT_TABLES)
         if kind is None:
             self.wrong(table, "kind", f"is missing; give one of {kinds}")
-        elif kind in list(AgentKind):
-            self.wrong(table, "kind", f"{kind} agents are not supported by this version; give one of {kinds}")
         else:
             self.wrong(table, "kind", f"must be one of {kinds}" + suggestion(str(kind), AGENT_TABLES))
         return None

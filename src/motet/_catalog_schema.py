@@ -130,6 +130,15 @@ class McpAgentTable(BoundedTable):
     input_schema: dict[str, Json] | None = None
 
 
+class RemoteTable(BoundedTable):
+    """kind = "remote"."""
+
+    queue_timeout: Duration = 30.0
+    stop_timeout: Duration = 10.0
+    worker_labels: dict[str, str] = Field(default_factory=dict)
+    input_schema: dict[str, Json] | None = None
+
+
 class OverrideTable(Table):
     """One of `overrides`."""
 

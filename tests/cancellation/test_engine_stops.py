@@ -316,3 +316,28 @@ async def test_a_question_of_a_nested_group_that_decided_early_is_cancelled_with
     assert nested["b"].failure.reason == "DECIDED"
     assert nested.state is State.CANCELLED
     assert nested.asked[0].outcomes[0].failure.reason == "CANCELLED"
+
+
+async def test_a_stopped_member_tells_nothing_of_the_cancellation_itself(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def many(call: motet.Call) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            if call.member == "talks":
+                nursery.start_soon(last_words)
+
+    async def last_words() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise OSError("last words")
+
+    agent = motet.FunctionAgent(many)
+    group = Group("g", [motet.Member(agent, "silent"), motet.Member(agent, "talks")])
+    async with motet.open_engine() as engine:
+        started = await engine.start(group)
+        await trio.sleep(1)
+        result = (await engine.cancel(started.run_id)).result
+    assert dict(result["g"]["silent"].failure.details) == {}
+    assert dict(result["g"]["talks"].failure.details) == {"error": "AGENT_FAILED: OSError: last words"}

@@ -76,7 +76,7 @@ def test_input_that_begins_with_a_hyphen_follows_two_hyphens(motet: Motet, catal
 
 
 def test_the_depth_of_the_surrounding_run_is_counted_on(motet: Motet, catalog: Path) -> None:
-    assert '"combined_results":[3]' in motet("run", "depth", "--catalog", catalog, env={"MOTET_DEPTH": "3"}).stdout
+    assert '"combined_results":[4]' in motet("run", "depth", "--catalog", catalog, env={"MOTET_DEPTH": "3"}).stdout
     assert motet("run", "depth", "--catalog", catalog, env={"MOTET_DEPTH": "99"}).returncode == 4
     assert motet("run", "depth", "--catalog", catalog, env={"MOTET_DEPTH": "x"}).returncode == 2
 

@@ -27,7 +27,7 @@ def test_a_wrong_duration_is_refused_with_the_name_of_the_option() -> None:
         values.duration("--timeout", "-1")
 
 
-@pytest.mark.parametrize(("word", "depth"), [("", 0), ("3", 3), (" 2 ", 2)])
+@pytest.mark.parametrize(("word", "depth"), [("", 0), ("0", 1), ("3", 4), (" 2 ", 3)])
 def test_the_depth_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, word: str, depth: int) -> None:
     monkeypatch.setenv("MOTET_DEPTH", word)
     assert values.depth() == depth
@@ -105,9 +105,12 @@ def test_the_documentation_names_every_command_and_option() -> None:
     app = make_app()
     commands = [name for name in app if not name.startswith("-")]
     assert {"serve", "run", "limits"} <= set(commands)
-    for name in commands:
+    leaves = {name: app[name] for name in commands if app[name].default_command is not None}
+    for name in set(commands) - leaves.keys():
+        leaves |= {f"{name} {inner}": app[name][inner] for inner in app[name] if not inner.startswith("-")}
+    for name, leaf in leaves.items():
         assert f"`motet {name}" in page
-        for argument in app[name].assemble_argument_collection():
+        for argument in leaf.assemble_argument_collection():
             options = [option for option in argument.names if option.startswith("--")]
             hidden = argument.parameter.show is False  # what a server starts its workers with
             assert hidden or not options or any(option in page for option in options), f"motet {name}: {options}"

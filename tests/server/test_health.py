@@ -27,7 +27,7 @@ async def test_a_service_is_healthy_until_the_server_drains(rig: Any, service: s
 
 
 async def test_a_service_that_is_not_served_is_not_found(rig: Any) -> None:
-    refusal = await rig.refused(check, rig, "motet.v1.WorkerService")
+    refusal = await rig.refused(check, rig, "motet.v1.NoService")
     assert refusal.code is grpc.StatusCode.NOT_FOUND
 
 
@@ -55,6 +55,7 @@ async def test_reflection_lists_every_service_and_describes_it(rig: Any) -> None
         "grpc.reflection.v1alpha.ServerReflection",
         "motet.v1.CatalogService",
         "motet.v1.RunService",
+        "motet.v1.WorkerService",
     }
     described = await rig.thread(database.FindFileContainingSymbol, "motet.v1.RunService")
     assert described.package == "motet.v1"

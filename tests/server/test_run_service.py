@@ -116,10 +116,10 @@ async def test_a_stream_tells_every_event_in_order_and_ends_with_the_result(rig:
     assert all(message.events for message in messages[:-1])
 
 
-async def test_the_depth_in_the_metadata_is_the_depth_of_the_run(rig: Any) -> None:
+async def test_a_run_is_one_deeper_than_the_run_that_its_metadata_names(rig: Any) -> None:
     request = RunRequest(plan=plan("deep"))
     result = (await rig.thread(rig.runs.Run, request, metadata=[("motet-depth", "3")])).result
-    assert result.groups[0].outcomes[0].output.json == "3"
+    assert result.groups[0].outcomes[0].output.json == "4"
 
 
 @pytest.mark.parametrize("depth", ["x", "-1", "1.5", "", "9" * 40])

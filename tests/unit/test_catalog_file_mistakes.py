@@ -10,6 +10,7 @@ from motet.errors import CatalogError
 
 COMMAND = '[agents.a]\nkind = "command"\nargv = ["true"]\n'
 HTTP = '[agents.a]\nkind = "http"\nurl = "http://127.0.0.1/"\n'
+REMOTE = '[agents.a]\nkind = "remote"\n'
 FUNCTION = '[agents.a]\nkind = "function"\nfunction = "json:dumps"\n'
 AGENT = '[agents.ok]\nkind = "http"\nurl = "http://127.0.0.1/"\n'
 GROUP = '[agents.ok]\nkind = "http"\nurl = "http://127.0.0.1/"\n[groups.g]\nmembers = ["ok"]\n'
@@ -40,20 +41,17 @@ def mistakes(folder: Path, text: str) -> list[tuple[str, str, str]]:
         ("[providers.p]\nmax_parallel = 0", "providers.p", "max_parallel", "must be 1 or more, not 0"),
         ("[providers]\np = 3", "providers.p", "", "must be a table"),
         ("[agents]\na = 3", "agents.a", "", "must be a table"),
-        ("[agents.a]", "agents.a", "kind", "is missing; give one of function, command, http, model, mcp, group"),
-        ("[agents.a]\nkind = 1", "agents.a", "kind", "must be one of function, command, http, model, mcp, group"),
+        ("[agents.a]", "agents.a", "kind", "is missing; give one of function, command, http, model, mcp, remote, group"),
+        ("[agents.a]\nkind = 1", "agents.a", "kind", "must be one of function, command, http, model, mcp, remote, group"),
         (
             '[agents.a]\nkind = "comand"',
             "agents.a",
             "kind",
-            "must be one of function, command, http, model, mcp, group; did you mean 'command'?",
+            "must be one of function, command, http, model, mcp, remote, group; did you mean 'command'?",
         ),
-        (
-            '[agents.a]\nkind = "remote"',
-            "agents.a",
-            "kind",
-            "remote agents are not supported by this version; give one of function, command, http, model, mcp, group",
-        ),
+        (REMOTE + "queue_timeout = -1", "agents.a", "queue_timeout", "-1 is not a length of time; it must be 0 or more"),
+        (REMOTE + "worker_labels = { gpu = 1 }", "agents.a", "worker_labels.gpu", "must be text"),
+        (REMOTE + 'queue_time = "1s"', "agents.a", "queue_time", "is not a known key; did you mean 'queue_timeout'?"),
         (COMMAND + 'timeuot = "1s"', "agents.a", "timeuot", "is not a known key; did you mean 'timeout'?"),
         (COMMAND + 'timeout = "soon"', "agents.a", "timeout", "'soon' " + NOT_A_LENGTH),
         (COMMAND + "timeout = -1", "agents.a", "timeout", "-1 is not a length of time; it must be 0 or more"),

@@ -13,11 +13,11 @@ import pytest
 import motet
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("src", "server", "clients/python/motet_client", "tools", "examples", "benches", "tests")
+CODE = ("src", "server", "clients/python/motet_client", "clients/conformance", "tools", "examples", "benches", "tests")
 MAX_LINES = 400
 GENERATED = ROOT / "proto" / "python"
 TEXT = {".py", ".md", ".toml", ".proto", ".lock", ".yaml", ".yml", ".txt", ""}
-SKIPPED = {".git", ".venv", ".venv-peers", "__pycache__", "dist", "build", "node_modules"}
+SKIPPED = {".git", ".venv", ".venv-peers", "__pycache__", "dist", "build", "node_modules", "target"}
 UNFINISHED = re.compile(r"TODO|FIXME|XXX|(?i:not implemented|for now\b)")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|Users|work)/\w")
 

@@ -74,6 +74,7 @@ from motet_client._result import (
     StopReceipt,
     Usage,
 )
+from motet_client._security import Tls
 from motet_client._sync import Client
 from motet_client._sync_streams import MapStream, RunStream
 
@@ -141,6 +142,7 @@ __all__ = [
     "Stats",
     "StopKind",
     "StopReceipt",
+    "Tls",
     "Unauthenticated",
     "Unavailable",
     "Usage",

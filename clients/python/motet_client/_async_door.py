@@ -53,14 +53,14 @@ class AsyncDoor(ABC):
         Returns a result also when members failed. A cancelled task cancels the run on the server.
         """
         request, deadline = self._settings.run(target, input, options)
-        return from_result((await self._unary(self._runs.Run, request, deadline)).result)
+        answer = await self._repeat(self._runs.Run, request, deadline, safe=bool(request.request_id))
+        return from_result(answer.result)
 
     async def start(self, target: Plan | str, input: object = "", **options: Unpack[requests.RunOptions]) -> Started:
         """Start a run in the background; `timeout` bounds the run, `deadline` this call."""
         request, deadline = requests.make_run(target, input, **options)
-        started = await self._unary(
-            self._runs.StartRun, pb.StartRunRequest(request=request), self._settings.deadline(deadline)
-        )
+        asked, bound = pb.StartRunRequest(request=request), self._settings.deadline(deadline)
+        started = await self._repeat(self._runs.StartRun, asked, bound, safe=bool(request.request_id))
         return Started(started.run_id, started.existing)
 
     async def get(self, run_id: str) -> RunInfo:
@@ -116,12 +116,17 @@ class AsyncDoor(ABC):
         return lambda message: method(message, timeout=deadline, metadata=self._settings.metadata)
 
     async def _read(self, method: Any, request: Any) -> Any:
-        for delay in requests.READ_DELAYS:
+        return await self._repeat(method, request, self._settings.deadline())
+
+    async def _repeat(self, method: Any, request: Any, deadline: float | None, *, safe: bool = True) -> Any:
+        """A call that is made again when it met UNAVAILABLE, where that is safe; all tries share the deadline."""
+        tries = requests.Tries(deadline, safe=safe)
+        while True:
             try:
-                return await self._unary(method, request, self._settings.deadline())
-            except Unavailable:
-                await self._sleep(delay)
-        return await self._unary(method, request, self._settings.deadline())
+                return await self._unary(method, request, tries.deadline())
+            except Unavailable as error:
+                pause = tries.wait(error)
+            await self._sleep(pause)
 
 
 class RunPages:

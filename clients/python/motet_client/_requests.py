@@ -2,17 +2,20 @@
 
 import math
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypedDict
 
 import grpc
 
-from motet_client._errors import InvalidArgument, Violation
+from motet_client._errors import InvalidArgument, Unavailable, Violation
 from motet_client._info import MapInput
 from motet_client._plan import Limits, Plan
 from motet_client._result import State
+from motet_client._security import TOKEN_KEY, Tls, name_option, token_metadata
+from motet_client._security import credentials as credentials_of
 from motet_client._wire_plan import to_limits, to_plan
 from motet_client._wire_results import STATES
 from motet_client._wire_values import number_of, to_duration, to_payload, to_payloads
@@ -20,8 +23,11 @@ from motet_proto.v1 import run_service_pb2 as pb
 
 GRACE: Final = 5.0
 """Seconds that a call outlives its run's timeout, so that the partial result of a run that timed out still arrives."""
-READ_DELAYS: Final = (0.1, 0.4)
-"""Waits before the second and third try of a read that met UNAVAILABLE; reads may be repeated without harm."""
+LONGEST_DELAY: Final = 5.0
+"""Seconds beyond which a wait that the server asks for is the caller's to decide on."""
+RETRY_DELAYS: Final = (0.1, 0.4)
+"""Waits before the second and third try of a call that met UNAVAILABLE and may be repeated without harm: a read, or a run
+that its request_id keeps single."""
 MAX_MESSAGE: Final = 256 * 1024 * 1024
 """Bytes of one answer. gRPC's own default, 4 MiB, is less than the result of a group of a few thousand members."""
 DEPTH_KEY: Final = "motet-depth"
@@ -65,8 +71,8 @@ class Settings:
     """Address of the server, such as `127.0.0.1:50061`."""
     timeout: float | None
     """Seconds for runs and calls that have no bound of their own; None means none."""
-    metadata: Metadata
-    """Sent with each call."""
+    metadata: Metadata = field(repr=False)
+    """Sent with each call, the token included."""
     options: tuple[tuple[str, Any], ...]
     """Channel arguments of gRPC."""
     credentials: grpc.ChannelCredentials | None
@@ -80,11 +86,25 @@ class Settings:
         metadata: GivenMetadata | None,
         options: Mapping[str, Any] | None,
         credentials: grpc.ChannelCredentials | None,
+        *,
+        tls: Tls | bool | None = None,
+        token: str | None = None,
     ) -> "Settings":
+        if credentials is not None and tls is not None:
+            raise _invalid("tls", "give either this or credentials")
+        pairs = make_metadata(metadata)
+        if token is not None and any(key == TOKEN_KEY for key, _ in pairs):
+            raise _invalid("token", f"give either this or the metadata {TOKEN_KEY}")
         bounds = {"grpc.max_receive_message_length": MAX_MESSAGE, "grpc.max_send_message_length": MAX_MESSAGE}
         with naming("timeout"):
             to_duration(timeout)
-        return cls(target, timeout, make_metadata(metadata), tuple((bounds | dict(options or {})).items()), credentials)
+        return cls(
+            target,
+            timeout,
+            (*pairs, *token_metadata(token)),
+            tuple((bounds | name_option(tls) | dict(options or {})).items()),
+            credentials_of(tls) if credentials is None else credentials,
+        )
 
     def deadline(self, given: float | None = None) -> float | None:
         """Seconds for a call that is not a run."""
@@ -107,6 +127,29 @@ class Settings:
     def _timeout_of(self, options: MapOptions) -> float | None:
         timeout = options.get("timeout")
         return self.timeout if timeout is None else timeout
+
+
+class Tries:
+    """The tries of one call within one deadline."""
+
+    def __init__(self, deadline: float | None, *, safe: bool) -> None:
+        """Without `safe` there is one."""
+        self._end = None if deadline is None else time.monotonic() + deadline
+        self._delays = list(reversed(RETRY_DELAYS)) if safe else []
+
+    def deadline(self) -> float | None:
+        """Seconds for the next try."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def wait(self, error: Unavailable) -> float:
+        """Seconds before the next try, not less than the server says. Raises `error` when there is none in time."""
+        if not self._delays:
+            raise error
+        delay = max(self._delays.pop(), error.retry_after or 0.0)
+        left = self.deadline()
+        if delay > LONGEST_DELAY or (left is not None and delay >= left):
+            raise error
+        return delay
 
 
 def _bound(seconds: float | None) -> float | None:

@@ -14,6 +14,7 @@ from motet_client._follow import Follow, Pages, Resume
 from motet_client._info import AgentInfo, AggregationInfo, GroupInfo, LimitsInUse, RunInfo, Started
 from motet_client._plan import Plan
 from motet_client._result import RunResult, State
+from motet_client._security import Tls
 from motet_client._status import error_from
 from motet_client._sync_streams import MapStream, RunStream
 from motet_client._wire_results import (
@@ -34,8 +35,10 @@ class Client:
     """A connection to a Motet server, made when it is first used. Use it in a `with` block, or call `close`.
 
     `timeout` is in seconds, for runs and calls that have no bound of their own. `metadata` goes with each call;
-    `options` are gRPC channel arguments by name. Every method raises `MotetClientError`. Nothing is repeated by itself
-    but reads (`get`, `list_runs`, `limits` and the catalog) that met UNAVAILABLE, up to three tries, and a watch that resumes.
+    `options` are gRPC channel arguments by name. `tls` is a `Tls`, or True for TLS with the authorities that gRPC knows, or
+    else gRPC's own `credentials`; `token` is sent with each call as `authorization: Bearer`. Every method raises `MotetClientError`. Nothing is repeated by itself
+    but what met UNAVAILABLE and may be asked twice, up to three tries: reads (`get`, `list_runs`, `limits`, the catalog) and
+    `run` and `start` with a request_id; and a watch, which resumes.
     """
 
     def __init__(
@@ -46,8 +49,12 @@ class Client:
         metadata: requests.GivenMetadata | None = None,
         options: Mapping[str, Any] | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        tls: Tls | bool | None = None,
+        token: str | None = None,
     ) -> None:
-        self._settings = given = requests.Settings.make(target, timeout, metadata, options, credentials)
+        self._settings = given = requests.Settings.make(
+            target, timeout, metadata, options, credentials, tls=tls, token=token
+        )
         self._channel = (
             grpc.insecure_channel(given.target, given.options)
             if given.credentials is None
@@ -62,7 +69,7 @@ class Client:
         Returns a result also when members failed. An interrupt (Ctrl-C) cancels the run on the server.
         """
         request, deadline = self._settings.run(target, input, options)
-        return from_result(self._unary(self._runs.Run, request, deadline).result)
+        return from_result(self._repeat(self._runs.Run, request, deadline, safe=bool(request.request_id)).result)
 
     def stream(self, target: Plan | str, input: object = "", **options: Unpack[requests.RunOptions]) -> RunStream:
         """Run and see the events as they happen: `with client.stream(...) as run: for event in run: ...`, then
@@ -74,9 +81,8 @@ class Client:
     def start(self, target: Plan | str, input: object = "", **options: Unpack[requests.RunOptions]) -> Started:
         """Start a run in the background; `timeout` bounds the run, `deadline` this call."""
         request, deadline = requests.make_run(target, input, **options)
-        started = self._unary(
-            self._runs.StartRun, pb.StartRunRequest(request=request), self._settings.deadline(deadline)
-        )
+        asked, bound = pb.StartRunRequest(request=request), self._settings.deadline(deadline)
+        started = self._repeat(self._runs.StartRun, asked, bound, safe=bool(request.request_id))
         return Started(started.run_id, started.existing)
 
     def get(self, run_id: str) -> RunInfo:
@@ -173,12 +179,16 @@ class Client:
             call.cancel()
 
     def _read(self, method: Any, request: Any) -> Any:
-        for delay in requests.READ_DELAYS:
+        return self._repeat(method, request, self._settings.deadline())
+
+    def _repeat(self, method: Any, request: Any, deadline: float | None, *, safe: bool = True) -> Any:
+        """A call that is made again when it met UNAVAILABLE, where that is safe; all tries share the deadline."""
+        tries = requests.Tries(deadline, safe=safe)
+        while True:
             try:
-                return self._unary(method, request, self._settings.deadline())
-            except Unavailable:
-                time.sleep(delay)
-        return self._unary(method, request, self._settings.deadline())
+                return self._unary(method, request, tries.deadline())
+            except Unavailable as error:
+                time.sleep(tries.wait(error))
 
     def _pages(self, pages: Pages) -> Iterator[RunInfo]:
         while not pages.over:

@@ -12,6 +12,7 @@ from motet_client._aio_streams import MapStream, RunStream
 from motet_client._async_door import AsyncDoor
 from motet_client._follow import Follow, Resume
 from motet_client._plan import Plan
+from motet_client._security import Tls
 from motet_client._status import error_from
 from motet_proto.v1 import run_service_pb2 as pb
 
@@ -23,8 +24,10 @@ class Client(AsyncDoor):
     `async with` block or call `close`.
 
     `timeout` is in seconds, for runs and calls that have no bound of their own. `metadata` goes with each call;
-    `options` are gRPC channel arguments by name. Every method raises `MotetClientError`. Nothing is repeated by itself
-    but reads (`get`, `list_runs`, `limits` and the catalog) that met UNAVAILABLE, up to three tries, and a watch that resumes.
+    `options` are gRPC channel arguments by name. `tls` is a `Tls`, or True for TLS with the authorities that gRPC knows, or
+    else gRPC's own `credentials`; `token` is sent with each call as `authorization: Bearer`. Every method raises `MotetClientError`. Nothing is repeated by itself
+    but what met UNAVAILABLE and may be asked twice, up to three tries: reads (`get`, `list_runs`, `limits`, the catalog) and
+    `run` and `start` with a request_id; and a watch, which resumes.
     """
 
     def __init__(
@@ -35,8 +38,10 @@ class Client(AsyncDoor):
         metadata: requests.GivenMetadata | None = None,
         options: Mapping[str, Any] | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        tls: Tls | bool | None = None,
+        token: str | None = None,
     ) -> None:
-        given = requests.Settings.make(target, timeout, metadata, options, credentials)
+        given = requests.Settings.make(target, timeout, metadata, options, credentials, tls=tls, token=token)
         channel = (
             grpc.aio.insecure_channel(given.target, given.options)
             if given.credentials is None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from motet_server.cli import bench, catalogs, exits, limits, run, runs, serve, show
+from motet_server.cli import bench, catalogs, exits, limits, run, runs, serve, show, token
 from motet_server.cli.failures import complain, guarded
 from motet_server.cli.text import one_line
 
@@ -32,6 +32,7 @@ def make_app() -> App:
     work = (serve.serve, run.run, runs.watch, runs.runs, show.show, runs.cancel, limits.limits, bench.bench)
     for command in (*work, catalogs.agents, catalogs.groups, catalogs.check, version):
         app.command(command)
+    app.command(token.token)
     return app
 
 

@@ -10,6 +10,7 @@ import trio
 from cyclopts import Parameter, validators
 
 from motet_server.cli import bounds, exits, jsonform, values
+from motet_server.cli.access import NO_ACCESS, AccessOptions
 from motet_server.cli.common import Flag, JsonOption, open_client
 from motet_server.cli.follow import SIGNALS
 from motet_server.cli.load import Call, Ended, Load, Measured
@@ -39,6 +40,7 @@ async def bench(
     timeout: str | None = None,  # an option's name, and words
     tenant: str | None = None,
     json: JsonOption = False,
+    access: AccessOptions = NO_ACCESS,
 ) -> int:
     """Put load on a server and print throughput, latencies and errors. Ctrl-C ends it with what was measured.
 
@@ -74,7 +76,7 @@ async def bench(
         "tenant": bounds.tenant(tenant),
     }
     output = Output()
-    async with _connect(server, clients, group, payload, options) as calls:
+    async with _connect(server, access, clients, group=group, payload=payload, options=options) as calls:
         with trio.open_signal_receiver(*SIGNALS) as signals:
             say(f"{_how(clients, rate)} for {seconds:g} s; Ctrl-C ends it early")
             busy = time.process_time()
@@ -90,11 +92,11 @@ async def bench(
 
 @asynccontextmanager
 async def _connect(
-    server: str, clients: int, group: str, payload: Any, options: dict[str, Any]
+    server: str, access: AccessOptions, clients: int, *, group: str, payload: Any, options: dict[str, Any]
 ) -> AsyncIterator[list[Call]]:
     """Connections that are up, to a server that has the group. Raises MotetClientError when there is none."""
     async with AsyncExitStack() as stack:
-        opened = [await stack.enter_async_context(open_client(server, _OPTIONS)) for _ in range(clients)]
+        opened = [await stack.enter_async_context(open_client(server, access, _OPTIONS)) for _ in range(clients)]
         from motet_client import MotetClientError, Payload  # noqa: PLC0415 - a command loads what it needs
 
         sent = Payload(payload.kind, payload.content)

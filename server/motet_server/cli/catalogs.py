@@ -5,19 +5,26 @@ from typing import Any
 
 from motet.errors import CatalogError
 from motet_server.cli import cards, common, exits, jsonform, policies, tables
+from motet_server.cli.access import NO_ACCESS, AccessOptions
 from motet_server.cli.common import CatalogOption, JsonOption, ServerOption, load_catalog, open_client
 from motet_server.cli.output import Output
 from motet_server.cli.text import count, cut, one_line, seconds, usd
 
 
-async def agents(*, catalog: CatalogOption = None, server: ServerOption = None, json: JsonOption = False) -> int:
+async def agents(
+    *,
+    catalog: CatalogOption = None,
+    server: ServerOption = None,
+    json: JsonOption = False,
+    access: AccessOptions = NO_ACCESS,
+) -> int:
     """List the agents of a catalog file or a server, by name."""
     common.one_place(catalog, server)
     found: list[cards.Shown]
     if catalog is not None:
         found = [cards.shown(agent) for agent in (await load_catalog(catalog)).agents.values()]
     else:
-        async with open_client(str(server)) as client:
+        async with open_client(str(server), access) as client:
             found = [cards.Shown(info, info.provider) for info in await client.agents()]
     found.sort(key=lambda each: each.info.name)
     limits = ("timeout", "parallel", "provider", "rate", "breaker")
@@ -25,14 +32,20 @@ async def agents(*, catalog: CatalogOption = None, server: ServerOption = None, 
     return await _print(found, columns, map(_agent, found), "no agents", json=json)
 
 
-async def groups(*, catalog: CatalogOption = None, server: ServerOption = None, json: JsonOption = False) -> int:
+async def groups(
+    *,
+    catalog: CatalogOption = None,
+    server: ServerOption = None,
+    json: JsonOption = False,
+    access: AccessOptions = NO_ACCESS,
+) -> int:
     """List the groups of a catalog file or a server, by name."""
     common.one_place(catalog, server)
     found: list[Any]
     if catalog is not None:
         found = list((await load_catalog(catalog)).groups.values())
     else:
-        async with open_client(str(server)) as client:
+        async with open_client(str(server), access) as client:
             found = list(await client.groups())
     found.sort(key=lambda entry: entry.group.name)
     guards = ("limits", "retry", "hedge", "idempotency")

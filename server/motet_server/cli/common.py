@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import trio
 from cyclopts import Parameter
 
+from motet_server.cli.access import AccessOptions, settings
 from motet_server.cli.exits import UsageError
 
 if TYPE_CHECKING:
@@ -63,11 +64,13 @@ async def open_engine(
 
 
 @asynccontextmanager
-async def open_client(address: str, options: "Mapping[str, Any] | None" = None) -> "AsyncIterator[Client]":
-    """A client of the server at this address; `options` are channel arguments of gRPC."""
+async def open_client(
+    address: str, access: AccessOptions, options: "Mapping[str, Any] | None" = None
+) -> "AsyncIterator[Client]":
+    """A client of the server at this address; `options` are channel arguments of gRPC. Raises UsageError."""
     try:
         from motet_client.trio import Client  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise UsageError(f"--server needs {error.name}: pip install 'motet[server]'") from None
-    async with Client(address, options=options) as client:
+    async with Client(address, options=options, **settings(access)) as client:
         yield client

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from motet_server.cli import bounds, exits, jsonform, tables
+from motet_server.cli.access import NO_ACCESS, AccessOptions
 from motet_server.cli.common import Flag, JsonOption, open_client
 from motet_server.cli.follow import SIGNALS
 from motet_server.cli.output import Output
@@ -35,6 +36,7 @@ async def limits(
     tenant: str | None = None,
     follow: Annotated[bool, Flag] = False,
     json: JsonOption = False,
+    access: AccessOptions = NO_ACCESS,
 ) -> int:
     """Show what is in use of every limit of a server, and how many members wait for one.
 
@@ -48,12 +50,12 @@ async def limits(
     whose = bounds.tenant(tenant)
     output = Output()
     if not follow:
-        async with open_client(server) as client:
+        async with open_client(server, access) as client:
             output.write(shown(await client.limits(whose), whose, json=json, terminal=output.is_terminal))
         await output.flush()
         return exits.OK
     with trio.open_signal_receiver(*SIGNALS) as signals:
-        async with open_client(server) as client:
+        async with open_client(server, access) as client:
             return exits.SIGNALLED + await _follow(client, whose, output, signals, json=json)
 
 

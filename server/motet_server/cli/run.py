@@ -9,6 +9,7 @@ import trio
 from cyclopts import Parameter
 
 from motet_server.cli import bounds, common, exits, jsonform, values
+from motet_server.cli.access import NO_ACCESS, AccessOptions
 from motet_server.cli.bounds import LimitOptions
 from motet_server.cli.common import CatalogOption, Flag, JsonOption, LabelOption, ServerOption, open_client, open_engine
 from motet_server.cli.follow import SIGNALS, choose_renderer, follow
@@ -38,6 +39,7 @@ async def run(
     label: LabelOption = None,
     json: JsonOption = False,
     detach: Annotated[bool, Flag] = False,
+    access: AccessOptions = NO_ACCESS,
 ) -> int:
     """Run a group and show it to its end. Ctrl-C stops it and says what was stopped.
 
@@ -76,11 +78,13 @@ async def run(
         session=values.session(session),
     )
     if detach and server is not None:
-        return await _detach(server, asked, json=json)
+        return await _detach(server, access, asked, json=json)
     renderer = choose_renderer(json=json)
     # The signals are held from before the first member starts: from there on none may end the program without receipts.
     with trio.open_signal_receiver(*SIGNALS) as signals:
-        opened = _local(catalog, asked, renderer) if catalog is not None else _remote(str(server), asked, renderer)
+        opened = (
+            _local(catalog, asked, renderer) if catalog is not None else _remote(str(server), access, asked, renderer)
+        )
         async with opened as (stream, stop):
             followed = await follow(stream, renderer, signals, stop)
     return followed.exit_code
@@ -114,9 +118,9 @@ async def _local(path: str, asked: Asked, renderer: Renderer) -> AsyncIterator[O
 
 
 @asynccontextmanager
-async def _remote(address: str, asked: Asked, renderer: Renderer) -> AsyncIterator[Opened]:
+async def _remote(address: str, access: AccessOptions, asked: Asked, renderer: Renderer) -> AsyncIterator[Opened]:
     options = {**_arguments(asked), "request_id": own_request_id()}
-    async with open_client(address) as client, client.stream(asked.group, **options) as stream:
+    async with open_client(address, access) as client, client.stream(asked.group, **options) as stream:
         yield stream, remote_stop(client, stream, renderer)
 
 
@@ -142,8 +146,8 @@ def remote_stop(client: Any, stream: Any, renderer: Renderer) -> Callable[[], Aw
     return stop
 
 
-async def _detach(address: str, asked: Asked, *, json: bool) -> int:
-    async with open_client(address) as client:
+async def _detach(address: str, access: AccessOptions, asked: Asked, *, json: bool) -> int:
+    async with open_client(address, access) as client:
         started = await client.start(asked.group, **_arguments(asked))
     output = Output()
     output.write(jsonform.line(started) if json else started.run_id + "\n")

@@ -8,6 +8,7 @@ from cyclopts import Parameter, validators
 
 from motet.model.state import State
 from motet_server.cli import exits, jsonform, summary, tables, values
+from motet_server.cli.access import NO_ACCESS, AccessOptions
 from motet_server.cli.common import JsonOption, LabelOption, NeededServer, open_client
 from motet_server.cli.follow import SIGNALS, choose_renderer, follow
 from motet_server.cli.output import Output
@@ -22,6 +23,7 @@ async def watch(
     server: NeededServer,
     after: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     json: JsonOption = False,
+    access: AccessOptions = NO_ACCESS,
 ) -> int:
     """Show a background run from its first event, or from a cursor, to its end. Ctrl-C stops the watching, not the run.
 
@@ -40,7 +42,7 @@ async def watch(
         return False
 
     with trio.open_signal_receiver(*SIGNALS) as signals:
-        async with open_client(server) as client, client.watch(run_id, after_sequence=after) as stream:
+        async with open_client(server, access) as client, client.watch(run_id, after_sequence=after) as stream:
             followed = await follow(stream, renderer, signals, leave)
     return followed.exit_code
 
@@ -52,6 +54,7 @@ async def runs(
     label: LabelOption = None,
     limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 50,
     json: JsonOption = False,
+    access: AccessOptions = NO_ACCESS,
 ) -> int:
     """List the background runs of a server, newest first.
 
@@ -64,7 +67,7 @@ async def runs(
     """
     states = [_state(word) for word in state or ()]
     found: list[Any] = []
-    async with open_client(server) as client:
+    async with open_client(server, access) as client:
         from motet_client import State as ClientState  # noqa: PLC0415  # the client's own, by the same names
 
         listed = client.list_runs(
@@ -86,7 +89,9 @@ async def runs(
     return exits.OK
 
 
-async def cancel(run_id: str, /, *, server: NeededServer, json: JsonOption = False) -> int:
+async def cancel(
+    run_id: str, /, *, server: NeededServer, json: JsonOption = False, access: AccessOptions = NO_ACCESS
+) -> int:
     """Stop a background run, wait until it has stopped and say what was stopped.
 
     Parameters
@@ -94,7 +99,7 @@ async def cancel(run_id: str, /, *, server: NeededServer, json: JsonOption = Fal
     run_id
         Id of the run.
     """
-    async with open_client(server) as client:
+    async with open_client(server, access) as client:
         run = await client.cancel(run_id)
     output = Output()
     if json:

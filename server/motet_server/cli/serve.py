@@ -11,15 +11,17 @@ from typing import Annotated, Any
 import trio
 from cyclopts import Parameter, validators
 
-from motet_server.cli import collector, exits, storing, values, worker, workers
+from motet_server.cli import collector, exits, secured, storing, values, worker, workers
 from motet_server.cli.common import Flag, open_engine
 from motet_server.cli.follow import SIGNALS
 from motet_server.cli.output import say
+from motet_server.cli.secured import Secured, SecureOptions
 from motet_server.cli.storing import StoreOptions
 
 MAX_WORKERS = 64
 """Above what one SQLite file takes from as many cores."""
 _MEMORY = StoreOptions()
+_OPEN = SecureOptions()
 
 
 async def serve(
@@ -29,18 +31,20 @@ async def serve(
     address: str = "127.0.0.1:50061",
     grace: str = "30s",
     expressions: bool = True,
+    workers_may_register: Annotated[bool, Flag] = False,
     port_file: Annotated[str | None, Parameter(show_default=False)] = None,
     processes: Annotated[int, Parameter(name="--workers", validator=validators.Number(gte=1, lte=MAX_WORKERS))] = 1,
     pin: Annotated[bool, Flag] = False,
     observer: Annotated[list[str] | None, Parameter(negative="", show_default=False)] = None,
     keeping: StoreOptions = _MEMORY,
+    securing: SecureOptions = _OPEN,
     as_worker: Annotated[int | None, Parameter(show=False)] = None,
     on_core: Annotated[int | None, Parameter(show=False)] = None,
 ) -> int:
     """Serve a catalog over gRPC until SIGTERM or Ctrl-C.
 
     Then new work is refused, what runs may finish within the grace, and is cancelled after it. A second signal cancels
-    it at once, a third leaves without waiting.
+    it at once, a third leaves without waiting. With --tls-cert or --tokens SIGHUP reads these files again instead.
 
     Parameters
     ----------
@@ -52,6 +56,8 @@ async def serve(
         How long running work may go on after the signal, such as 30s.
     expressions
         Take CEL expressions from callers. They are bounded in steps, not in memory.
+    workers_may_register
+        Let workers bring agents that the catalog does not declare as remote.
     port_file
         File to write the bound address to, once the server is ready.
     processes
@@ -69,21 +75,40 @@ async def serve(
     """
     seconds = values.duration("--grace", grace) or 0.0
     observers = [_observer(word) for word in observer or ()]
+    access = Secured(securing)
     if as_worker is not None:
         worker.stay(on_core)
         worker.follow_supervisor()
         tell = partial(worker.ready, as_worker)
         return await _serve(
-            catalog, address, seconds, tell, keeping, observers=observers, expressions=expressions, as_worker=True
+            catalog,
+            address,
+            seconds,
+            tell,
+            keeping,
+            access=access,
+            observers=observers,
+            expressions=expressions,
+            workers_may_register=workers_may_register,
+            as_worker=True,
         )
-    announce = partial(_announce, port_file=port_file, keeping=keeping)
+    announce = partial(_announce, port_file=port_file, keeping=keeping, access=access)
     if processes == 1:
         if pin:
             raise exits.UsageError(
                 "--pin needs --workers above 1; a server alone is kept on a core by: taskset -c 0 motet serve"
             )
         return await _serve(
-            catalog, address, seconds, announce, keeping, observers=observers, expressions=expressions, as_worker=False
+            catalog,
+            address,
+            seconds,
+            announce,
+            keeping,
+            access=access,
+            observers=observers,
+            expressions=expressions,
+            workers_may_register=workers_may_register,
+            as_worker=False,
         )
     if keeping.store is None:
         raise exits.UsageError(
@@ -91,10 +116,19 @@ async def serve(
             " and quotas"
         )
     words = [f"--grace={grace}", "--expressions" if expressions else "--no-expressions", *storing.words(keeping)]
+    words += ["--workers-may-register"] if workers_may_register else []
+    words += secured.words(securing)
     words += [f"--observer={word}" for word in observer or ()]
     cores = workers.cores(pin=pin)
     return await workers.supervise(
-        catalog, words, address=address, count=processes, cores=cores, grace=seconds, tell=announce
+        catalog,
+        words,
+        address=address,
+        count=processes,
+        cores=cores,
+        grace=seconds,
+        tell=announce,
+        reloads=access.reloads,
     )
 
 
@@ -105,15 +139,23 @@ async def _serve(
     tell: Any,
     keeping: StoreOptions,
     *,
+    access: Secured,
     observers: list[Any],
     expressions: bool,
+    workers_may_register: bool,
     as_worker: bool,
 ) -> int:
     """Serve in this process. `tell` is called with the address and the number of continued runs once it is ready."""
     import motet_server  # noqa: PLC0415  # brings grpc
     from motet_server.rpc import TransportOptions  # noqa: PLC0415  # as above
 
-    options = motet_server.ServerOptions(expressions=expressions, transport=TransportOptions(so_reuseport=as_worker))
+    transport = TransportOptions(so_reuseport=as_worker)
+    options = motet_server.ServerOptions(
+        expressions=expressions,
+        workers_may_register=workers_may_register,
+        transport=transport,
+        **access.settings(),
+    )
     with trio.open_signal_receiver(*SIGNALS) as signals:
         async with open_engine(catalog, partial(storing.open_store, keeping), observers) as engine:
             # Before the address is bound: nothing but what it carries on can have started.
@@ -121,11 +163,24 @@ async def _serve(
             async with motet_server.serve(engine, address, options=options) as server:
                 collector.calm()
                 tell(server.address, continued)
-                number = await anext(signals)
+                stops = _stops(signals, access, server)
+                number = await anext(stops)
                 if not as_worker:
                     say(workers.draining(number, grace))
-                again = await _drain(server, grace, signals)
+                again = await _drain(server, grace, stops)
     return exits.SIGNALLED + again if again else exits.OK
+
+
+async def _stops(  # noqa: ASYNC900 - one reader takes it, in the scope of the signals
+    signals: AsyncIterator[int], access: Secured, server: Any
+) -> AsyncIterator[int]:
+    """The signals that ask for the end; the others are obeyed here."""
+    async for number in signals:
+        if number == secured.RELOAD and access.reloads:
+            await access.reload()
+            server.recheck()
+        else:
+            yield number
 
 
 def _observer(word: str) -> Any:
@@ -162,7 +217,8 @@ async def _drain(server: Any, grace: float, signals: AsyncIterator[int]) -> int:
     return again
 
 
-def _announce(address: str, continued: int, *, port_file: str | None, keeping: StoreOptions) -> None:
+def _announce(address: str, continued: int, *, port_file: str | None, keeping: StoreOptions, access: Secured) -> None:
+    access.warn(address)
     if keeping.store is not None:
         say(storing.said(keeping, continued))
     if port_file is not None:

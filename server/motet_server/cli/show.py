@@ -14,6 +14,7 @@ from rich.console import Console, Group
 from motet.errors import NotFound
 from motet.instrument.tree import Tree
 from motet_server.cli import eventfile, exits, jsonform, timeline
+from motet_server.cli.access import NO_ACCESS, AccessOptions
 from motet_server.cli.common import Flag, JsonOption, ServerOption, open_client
 from motet_server.cli.exits import UsageError
 from motet_server.cli.follow import SIGNALS
@@ -40,6 +41,7 @@ async def show(
     depth: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
     follow: Annotated[bool, Flag] = False,
     json: JsonOption = False,
+    access: AccessOptions = NO_ACCESS,
 ) -> int:
     """Show what a run did: every group, member and attempt, when each waited and ran, what it used and why it failed.
 
@@ -66,7 +68,7 @@ async def show(
     elif store is not None:
         read = partial(_from_store, tree, store, str(run_id), follow=follow)
     else:
-        read = partial(_from_server, tree, str(server), str(run_id), follow=follow)
+        read = partial(_from_server, tree, str(server), access, str(run_id), follow=follow)
     number = 0
     if follow:
         live = not json and output.is_terminal
@@ -159,9 +161,9 @@ async def _draw(tree: Tree, output: Output, depth: int | None) -> None:
         output.flush_now()
 
 
-async def _from_server(tree: Tree, address: str, run_id: str, *, follow: bool) -> None:
+async def _from_server(tree: Tree, address: str, access: AccessOptions, run_id: str, *, follow: bool) -> None:
     """The events so far of a run in the background of a server; all of them when it is followed."""
-    async with open_client(address) as client:
+    async with open_client(address, access) as client:
         info = await client.get(run_id)
         last = None if follow or info.state.ended else info.last_sequence
         if last == 0:

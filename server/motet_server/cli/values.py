@@ -61,13 +61,14 @@ def session(word: str | None) -> str:
 
 
 def depth() -> int:
-    """How deep this process stands in nested runs: what Motet tells the commands that it starts in MOTET_DEPTH."""
+    """The depth of a run of this process: one more than that of the run that it was started in, which Motet tells the
+    commands that it starts in MOTET_DEPTH; 0 when it was started in none."""
     word = os.environ.get("MOTET_DEPTH", "").strip()
     if not word:
         return 0
     if not (word.isascii() and word.isdigit() and len(word) < 10):
         raise UsageError(f"MOTET_DEPTH: {word[:20]!r} is not a whole number from 0 on; unset it")
-    return int(word)
+    return int(word) + 1
 
 
 async def read_input(words: str | None, file: str | None, *, json: bool) -> Payload:

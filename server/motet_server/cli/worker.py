@@ -39,8 +39,8 @@ def _wait_and_end() -> None:
     while os.read(0, 1024):
         pass
     # As if asked twice: runs are cancelled at once and waited for, so that no program of a member outlives this one.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT):
         os.kill(os.getpid(), number)
         time.sleep(_STEP)
     time.sleep(ORPHAN_BOUND)
-    os._exit(exits.SIGNALLED + signal.SIGHUP)
+    os._exit(exits.SIGNALLED + signal.SIGINT)

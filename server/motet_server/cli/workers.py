@@ -15,6 +15,7 @@ from motet_server.cli import exits
 from motet_server.cli.follow import SIGNALS
 from motet_server.cli.output import say
 from motet_server.cli.reserve import reserved
+from motet_server.cli.secured import RELOAD
 from motet_server.cli.worker import ORPHAN_BOUND
 
 FIRST_PAUSE = 0.5
@@ -50,18 +51,20 @@ async def supervise(
     cores: Sequence[int],
     grace: float,
     tell: Callable[[str, int], None],
+    reloads: bool = False,
 ) -> int:
     """Serve the catalog with so many processes until a signal drains them all. Returns the exit code.
 
-    `words` are the options of each; they are dealt out over the `cores`, if any. `tell` is called with the address and the
-    number of continued runs once all are ready. When one ends before that, it has said why, all others are stopped and its exit code is returned. Raises
+    `words` are the options of each; they are dealt out over the `cores`, if any. With `reloads` SIGHUP is passed on to
+    have files read again, and ends nothing. `tell` is called with the address and the number of continued runs once all
+    are ready. When one ends before that, it has said why, all others are stopped and its exit code is returned. Raises
     UsageError and Unavailable for an address that cannot be shared or bound.
     """
     with trio.open_signal_receiver(*SIGNALS) as signals, reserved(address) as bound:
         # Where modules are found is handed on: without -P, -m puts the working directory before everything else.
         own = [] if sys.path[:1] == [os.getcwd()] else ["-P"]  # noqa: PTH109 - to be compared as it stands
         program = [sys.executable, *own, "-m", "motet_server.cli", "serve", f"--address={bound}", *words]
-        crew = Crew(program, catalog, cores, grace)
+        crew = Crew(program, catalog, cores, grace, reloads=reloads)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(crew.obey, signals)
             await crew.work(count, lambda continued: tell(bound, continued))
@@ -88,11 +91,15 @@ class Worker:
 class Crew:
     """The workers of one address."""
 
-    def __init__(self, program: Sequence[str], catalog: str, cores: Sequence[int], grace: float) -> None:
+    def __init__(
+        self, program: Sequence[str], catalog: str, cores: Sequence[int], grace: float, *, reloads: bool
+    ) -> None:
         self._program = program
         self._catalog = catalog
         self._cores = cores
         self._grace = grace
+        self._reloads = reloads
+        self._reloaded = 0
         self._workers: dict[int, Worker] = {}
         self._continued = 0
         self._signals: list[int] = []
@@ -109,6 +116,12 @@ class Crew:
     async def obey(self, signals: AsyncIterator[int]) -> None:
         """Have all workers do what a signal asks for: drain, stop at once; the third leaves without waiting."""
         async for number in signals:
+            if self._reloads and number == RELOAD:
+                self._reloaded += 1
+                for worker in self._workers.values():
+                    if worker.ready:  # before that the signal would end it
+                        worker.process.send_signal(number)
+                continue
             self._signals.append(number)
             self._ending.set()
             if len(self._signals) == 1:
@@ -180,11 +193,18 @@ class Crew:
             os.close(note_end)
             os.close(lifeline_end)
         worker = self._workers[number] = Worker(process, lifeline)
+        reloaded = self._reloaded
+
+        def serves(continued: int) -> None:
+            if self._reloaded != reloaded:  # it may have read the files before they changed
+                process.send_signal(RELOAD)
+            ready(continued)
+
         try:
             if self._ending.is_set():  # it has missed the signal, and serves nobody yet
                 worker.hang_up()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_read_note, trio.lowlevel.FdStream(note), worker, ready)
+                nursery.start_soon(_read_note, trio.lowlevel.FdStream(note), worker, serves)
                 code = await process.wait()
                 nursery.cancel_scope.cancel()
         finally:

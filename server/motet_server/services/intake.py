@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import trio
@@ -13,6 +13,8 @@ from motet.model.result import RunResult
 from motet.model.run import RunRequest
 from motet_proto.v1 import run_service_pb2
 from motet_server import validation, wire_requests, wire_results
+from motet_server.auth import tenant_for
+from motet_server.rpc import RpcContext
 
 DEPTH_KEY: Final = "motet-depth"
 """Metadata key under which the depth of nested runs travels from server to server."""
@@ -38,11 +40,10 @@ class Intake:
         """Raises InvalidRequest, naming every wrong field."""
         validation.validate(message, max_plan_depth=self.max_plan_depth)
 
-    async def read(
-        self, message: Message, request: run_service_pb2.RunRequest, metadata: Mapping[str, str]
-    ) -> RunRequest:
-        """Check the message and give the run request in it. Raises InvalidRequest, naming every wrong field."""
-        depth = depth_from(metadata)
+    async def read(self, message: Message, request: run_service_pb2.RunRequest, context: RpcContext) -> RunRequest:
+        """Check the message and give the run request in it, on the account of the caller's tenant. Raises InvalidRequest,
+        naming every wrong field, and PermissionDenied for another's tenant."""
+        depth = depth_from(context.metadata)
 
         def decode() -> RunRequest:
             self.check(message)
@@ -50,7 +51,9 @@ class Intake:
                 validation.refuse_expressions(request.plan)
             return wire_requests.run_request_from_pb(request, depth=depth)
 
-        return await _run(decode, large=message.ByteSize() > LARGE_REQUEST)
+        decoded = await _run(decode, large=message.ByteSize() > LARGE_REQUEST)
+        tenant = tenant_for(context.caller, decoded.tenant)
+        return decoded if tenant == decoded.tenant else replace(decoded, tenant=tenant)
 
 
 async def write_result(result: RunResult, response: Callable[..., T], **fields: object) -> T:
@@ -62,13 +65,16 @@ async def write_result(result: RunResult, response: Callable[..., T], **fields: 
 
 
 def depth_from(metadata: Mapping[str, str]) -> int:
-    """The depth that the caller comes from, 0 when it does not say. Raises InvalidRequest for what is not a depth."""
-    text = metadata.get(DEPTH_KEY, "0")
+    """The depth of the run that is asked for: one more than that of the run that the caller is in, 0 when it is in none.
+    Raises InvalidRequest for what is not a depth."""
+    text = metadata.get(DEPTH_KEY)
+    if text is None:
+        return 0
     if not (text.isascii() and text.isdigit() and len(text) < len(str(MAX_DEPTH))):
         raise InvalidRequest(
             [Violation(DEPTH_KEY, "this metadata must be a whole number of 0 or more, or be left out")]
         )
-    return int(text)
+    return int(text) + 1
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class MapService:
     async def map_run(self, requests: AsyncIterator[pb.MapRunRequest], context: RpcContext, send: Send) -> None:
         with self._gate.work():
             opening = await self._opening(requests)
-            request = await self._intake.read(opening, opening.open.request, context.metadata)
+            request = await self._intake.read(opening, opening.open.request, context)
             _refuse_own_input(opening.open.request)
             inputs = _Inputs(requests, self._gate, self._intake)
             width = opening.open.max_in_flight or DEFAULT_IN_FLIGHT

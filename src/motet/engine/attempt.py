@@ -196,16 +196,17 @@ class RunningAttempt(Start):
 
     def _raised(self, error: BaseException) -> None:
         now = trio.current_time()
-        failure = failure_of(error)
+        own = _own_part(error)
+        said = "" if own is None else str(failure_of(own))
         group = self.member.group
         if self.cause is not None:
-            self._stopped(self.cause, str(failure))
+            self._stopped(self.cause, said)
         elif self.timed and now >= self.deadline:
-            self._stopped(causes.deadline_exceeded(self.deadline, "member"), str(failure))
+            self._stopped(causes.deadline_exceeded(self.deadline, "member"), said)
         elif group.cause is not None or now >= group.deadline:
-            self._stopped(group.stop_cause(now), str(failure))
+            self._stopped(group.stop_cause(now), said)
         else:
-            self._failed(failure, now)
+            self._failed(failure_of(own or error), now)
 
     def _failed(self, failure: Failure, now: float) -> None:
         # An input that the agent cannot take is not the agent's fault.
@@ -338,6 +339,14 @@ def _beyond_failure(error: BaseException) -> BaseException | None:
         if cancelled is not None and (rest is None or isinstance(rest, Exception)):
             return cancelled
     return error
+
+
+def _own_part(error: BaseException) -> BaseException | None:
+    """What of it the agent raised itself; None when all of it is the cancellation, which says nothing to a caller."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    _, rest = error.split(trio.Cancelled)
+    return rest
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -86,7 +86,7 @@ class SessionBook:
             try:
                 entries = await self.store.session(key)
             except BaseException:
-                await give_up(self.store, key, epoch)
+                await give_up(self.store, key, epoch)  # noqa: ASYNC102 - shielded and bounded inside
                 raise
             kept = True
             return OpenConversation(self, key, run_id, epoch, entries)
@@ -169,7 +169,7 @@ async def give_up(store: Store, key: str, epoch: int) -> None:
     """Let other processes have their turn. Shielded and bounded; a claim that cannot be given up ends with the process."""
     if not epoch:
         return
-    with trio.move_on_after(STORE_PATIENCE, shield=True):
+    with trio.move_on_after(STORE_PATIENCE, shield=True):  # noqa: ASYNC912 - the store waits as it needs
         try:
             await store.settle(_claim_key(key), epoch, None)
         except Exception as error:  # noqa: BLE001 - a store is foreign code, and the run is over

@@ -12,7 +12,7 @@ from motet_server.services.gate import Gate
 from motet_server.services.intake import Intake
 from motet_server.services.run import RunService
 
-NO_CONTEXT: Any = None
+NO_CONTEXT: Any = SimpleNamespace(caller=None)
 
 
 class LimitedEngine:

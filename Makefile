@@ -20,7 +20,7 @@ PROJECT_FILES := pyproject.toml proto/python/pyproject.toml clients/python/pypro
 export PATH := $(abspath $(BIN)):$(PATH)
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo test check $(CHECKS) fmt proto proto-check proto-baseline serve bench bench-peers drill lock clean
+.PHONY: help demo test conformance check $(CHECKS) fmt proto proto-check proto-baseline serve bench bench-peers drill lock clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
@@ -32,8 +32,12 @@ demo: $(READY) ## Review a source tree with four analysers, live (INPUT=path, de
 serve: $(READY) ## Serve a catalog over gRPC (CATALOG=file ADDRESS=host:port)
 	@motet serve '$(CATALOG)' --address '$(ADDRESS)'
 
-test: $(READY) ## Run the whole test suite
+test: $(READY) ## Run the whole test suite, in every language that the machine has the toolchain of
+	@python clients/conformance/run_all.py --fetch
 	@python -m pytest
+
+conformance: $(READY) ## Play every scenario in every language that is here, and print language by scenario
+	@python clients/conformance/run_all.py
 
 check: $(READY) ## Everything that judges without running: format, lint, types, layers, contract, lock
 	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
@@ -43,11 +47,13 @@ fmt: $(READY) ## Format the code and fix what can be fixed safely
 	@ruff check --fix-only --quiet .
 	@ruff format .
 
-proto: $(READY) ## Generate the Python of proto/ again
+proto: $(READY) ## Generate the code of proto/ again, in every language that is here
 	@python tools/gen_proto.py
+	@python tools/gen_clients.py
 
-proto-check: $(READY) ## Fail when the generated Python is not what proto/ says
+proto-check: $(READY) ## Fail when generated code is not what proto/ says
 	@python tools/gen_proto.py --check
+	@python tools/gen_clients.py --check
 
 proto-baseline: $(READY) ## Accept the present contract as the released one (see docs/decisions)
 	@python tools/check_contract.py --accept

@@ -20,7 +20,7 @@ PROJECT_FILES := pyproject.toml proto/python/pyproject.toml clients/python/pypro
 export PATH := $(abspath $(BIN)):$(PATH)
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo test conformance check $(CHECKS) fmt proto proto-check proto-baseline serve bench bench-peers drill lock clean
+.PHONY: help demo test test-clients conformance check $(CHECKS) fmt proto proto-check proto-baseline serve bench bench-peers drill lock clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
@@ -35,6 +35,11 @@ serve: $(READY) ## Serve a catalog over gRPC (CATALOG=file ADDRESS=host:port)
 test: $(READY) ## Run the whole test suite, in every language that the machine has the toolchain of
 	@python clients/conformance/run_all.py --fetch
 	@python -m pytest
+
+test-clients: $(READY) ## Run the own tests of the clients in Go, TypeScript and Java, where their toolchains are here
+	@if command -v go >/dev/null; then cd clients/go && go vet ./... && go test ./...; else echo 'go is not here'; fi
+	@if command -v npm >/dev/null; then cd clients/typescript && npm ci --silent && npm test; else echo 'npm is not here'; fi
+	@if command -v mvn >/dev/null; then cd clients/java && mvn --batch-mode --quiet verify; else echo 'mvn is not here'; fi
 
 conformance: $(READY) ## Play every scenario in every language that is here, and print language by scenario
 	@python clients/conformance/run_all.py

@@ -80,6 +80,8 @@ def lease_to_pb(lease: Lease, now: float) -> pb.Lease:
         input=wire.payload_to_pb(call.input),
         variables=wire.payloads_to_pb(call.variable_payloads),
         time_left=None if call.deadline == math.inf else wire.duration_to_pb(max(0.0, call.deadline - now)),
+        cost_left_nanos=wire.count_to_pb(call.left("cost_nanos"), wire.MAX_INT64),
+        tokens_left=wire.count_to_pb(call.left("tokens"), wire.MAX_INT64),
         idempotency_key=wire.text_to_pb(call.idempotency_key),
         attempt=call.attempt,
         run_id=wire.text_to_pb(call.run_id),

@@ -22,6 +22,9 @@ class RecordingHost:
         self.nested = trio.Event()
         self.nested_stopped = False
 
+    def left(self, what: Any) -> None:
+        return None
+
     def keep(self, resident: Any) -> None:
         raise AssertionError(resident)
 

@@ -33,6 +33,9 @@ class RecordingHost:
         self.pids: list[int] = []
         self.began = trio.Event()
 
+    def left(self, what: Any) -> None:
+        return None
+
     def keep(self, resident: Any) -> None:
         raise AssertionError(resident)
 
@@ -235,6 +238,9 @@ def fn(call: Call) -> None:
     time.sleep(600)
 
 class Host:
+    def left(self, what):
+        return None
+
     def report(self, call, report):
         print(report.value, flush=True)
 

@@ -32,7 +32,7 @@ from motet.model.reason import AGENT_FAILED, OUTPUT_INVALID
 from motet.model.result import RunResult
 from motet.model.session import SessionEntry
 from motet.model.usage import Usage
-from motet.ports import Call, Resident
+from motet.ports import Call, Resident, Spendable
 
 _HEADER: Final = struct.Struct(">Q")
 _RESERVE: Final = 1024 * 1024
@@ -54,7 +54,7 @@ def main() -> NoReturn:
     threading.Thread(target=_die_with_parent, args=(life,), daemon=True).start()
     threading.stack_size(0)
     with os.fdopen(results, "wb") as pipe:
-        channel = _Channel(pipe, request["history"])
+        channel = _Channel(pipe, request["history"], request["left"])
         channel.send(_answer(request, channel))
     # Without the interpreter's own farewell: nothing that the function started may hold up the answer's end.
     os._exit(0)
@@ -82,9 +82,13 @@ def _die_with_parent(descriptor: int) -> None:
 class _Channel:
     """Messages to the parent, whole, from any thread. Stands behind the call as its host."""
 
-    def __init__(self, pipe: BinaryIO, history: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self, pipe: BinaryIO, history: Sequence[Mapping[str, Any]], left: Mapping[Spendable, int | None]
+    ) -> None:
         self._pipe = pipe
         self._lock = threading.Lock()
+        self._left = left
+        """When the process was started."""
         self.history = [SessionEntry(**{**entry, "payload": Payload(*entry["payload"])}) for entry in history]
 
     def send(self, message: tuple[Any, ...]) -> None:
@@ -115,6 +119,9 @@ class _Channel:
             "leave isolation='process' out for this function",
             reason="NESTED_RUN_UNAVAILABLE",
         )
+
+    def left(self, what: Spendable) -> int | None:
+        return self._left[what]
 
     def keep(self, resident: Resident) -> None:
         raise AgentError(

@@ -125,6 +125,7 @@ class Processes:
                 | {"payload": _plain(entry.payload)}
                 for entry in call.history
             ],
+            "left": {"cost_nanos": call.left("cost_nanos"), "tokens": call.left("tokens")},
             "time_left": left,
             "memory_bytes": self._memory_bytes,
             "cpu_seconds": self._cpu_seconds,

@@ -25,7 +25,7 @@ from motet.model.result import RunResult
 from motet.model.session import SessionEntry
 from motet.model.state import State
 from motet.model.usage import Usage
-from motet.ports import Call, End, Resident, Start
+from motet.ports import Call, End, Resident, Spendable, Start
 
 if TYPE_CHECKING:
     from motet.engine.hedging import Race
@@ -303,6 +303,11 @@ class RunningAttempt(Start):
     ) -> RunResult:
         own = call.input if input is None else input
         return await self.member.group.run.run_nested(self, target, own, variables, timeout, deeper=deeper)
+
+    def left(self, what: Spendable) -> int | None:
+        uses = (use for guard in self.member.group.scopes if guard.name == "budget" for use in guard.uses())
+        rests = [use.limit - use.used for use in uses if use.what == what and use.limit is not None]
+        return max(0, int(min(rests))) if rests else None
 
     def keep(self, resident: Resident) -> None:
         self.check_alive()

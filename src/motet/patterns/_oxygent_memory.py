@@ -11,7 +11,7 @@ from motet.model.payload import Payload
 from motet.model.plan import Plan
 from motet.model.result import RunResult
 from motet.model.session import SUMMARY, SessionEntry
-from motet.ports import Call, Resident
+from motet.ports import Call, Resident, Spendable
 from motet.ports.agent import CallHost
 
 
@@ -116,6 +116,9 @@ class _Recent:
         deeper: bool = True,
     ) -> RunResult:
         return await self._host.run(call, target, input, variables, timeout, deeper=deeper)
+
+    def left(self, what: Spendable) -> int | None:
+        return self._host.left(what)
 
     def keep(self, resident: Resident) -> None:
         self._host.keep(resident)

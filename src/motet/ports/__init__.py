@@ -1,6 +1,6 @@
 """The small interfaces that the parts meet at. The engine knows implementations by these alone."""
 
-from motet.ports.agent import Agent, Call, CallHost
+from motet.ports.agent import Agent, Call, CallHost, Spendable
 from motet.ports.aggregation import Aggregator, AggregatorType, Answer, Ask, Roster, RuleBook, Tally
 from motet.ports.guard import (
     ADMIT,
@@ -60,6 +60,7 @@ __all__ = [
     "RunTicket",
     "Scope",
     "Sessions",
+    "Spendable",
     "Start",
     "Store",
     "Summary",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import trio
 
@@ -13,6 +13,8 @@ from motet.model.result import GroupResult, RunResult
 from motet.model.session import SessionEntry
 from motet.model.usage import NONE, Usage
 from motet.ports.resident import Resident
+
+Spendable: TypeAlias = Literal["cost_nanos", "tokens"]
 
 
 class CallHost(Protocol):
@@ -32,6 +34,8 @@ class CallHost(Protocol):
     ) -> RunResult: ...
 
     def keep(self, resident: Resident) -> None: ...
+
+    def left(self, what: Spendable) -> int | None: ...
 
     @property
     def history(self) -> Sequence[SessionEntry]: ...
@@ -165,6 +169,11 @@ class Call:
     def history(self) -> Sequence[SessionEntry]:
         """What was said in the session before this run, oldest first; empty without a session."""
         return self.host.history if self.session_id else ()
+
+    def left(self, what: Spendable) -> int | None:
+        """What the budgets of its group, and of the runs around it, have not spent: tokens, or billionths of a US dollar. None
+        without a bound. Others spend it at the same time; what the engine admits is decided when a call starts."""
+        return self.host.left(what)
 
     def keep(self, resident: Resident) -> None:
         """Let something live in a task of the engine's until that closes; what lives already goes on as it is. Raises

@@ -20,7 +20,7 @@ from motet.model.rate import Breaker, Rate
 from motet.model.result import RunResult
 from motet.model.state import State
 from motet.model.usage import Usage
-from motet.ports import Agent, Aggregator, Answer, Ask, Call, Resident, Roster, RuleBook, Tally
+from motet.ports import Agent, Aggregator, Answer, Ask, Call, Resident, Roster, RuleBook, Spendable, Tally
 
 if TYPE_CHECKING:
     from motet.model.session import SessionEntry
@@ -308,6 +308,8 @@ class RecordingHost:
         """What was to be kept alive; nothing of it runs."""
         self.history: Sequence[SessionEntry] = ()
         """What calls with a session find."""
+        self.budget: dict[Spendable, int] = {}
+        """What is left to calls; no bound where there is nothing."""
         self._result = result
 
     def report(self, call: Call, report: Payload) -> None:  # noqa: ARG002 - the port's signature
@@ -336,6 +338,9 @@ class RecordingHost:
 
     def keep(self, resident: Resident) -> None:
         self.residents.append(resident)
+
+    def left(self, what: Spendable) -> int | None:
+        return self.budget.get(what)
 
 
 def make_call(

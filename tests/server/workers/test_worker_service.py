@@ -7,7 +7,7 @@ import trio
 
 from motet.engine.journal import MAX_PROGRESS_PER_MEMBER
 from motet.model.outcome import StopKind
-from motet.model.plan import Aggregation, Group, Member
+from motet.model.plan import Aggregation, Group, Limits, Member
 from motet_proto.v1 import payload_pb2, run_pb2
 from motet_proto.v1 import worker_service_pb2 as pb
 
@@ -29,16 +29,17 @@ def of(lease: pb.Lease) -> dict[str, Any]:
 
 async def test_a_lease_says_all_that_the_call_knows_and_its_reply_is_the_outcome(rig: Any) -> None:
     worker = await rig.worker(version="7")
-    request = {"variables": {"mood": "loud"}, "timeout": 60, "session_id": "s1"}
+    limits = Limits(max_cost_nanos=900, max_tokens=50)
+    request = {"variables": {"mood": "loud"}, "timeout": 60, "session_id": "s1", "limits": limits}
     plan = Group("one", ["shout"], preserve_session=True)
     async with rig.running(plan, **request) as results:
         lease = await worker.hear("lease")
         assert (lease.agent, lease.input.text, lease.variables["mood"].text) == ("shout", "hi", "loud")
         assert 0 < lease.time_left.ToTimedelta().total_seconds() <= 60
+        assert (lease.cost_left_nanos, lease.tokens_left) == (900, 50)
         assert (lease.attempt, lease.member, lease.session_id, lease.depth) == (1, "shout", "s1", 0)
         assert lease.run_id
         assert lease.idempotency_key
-        assert not lease.HasField("cost_left_nanos")
         usage = run_pb2.Usage(calls=1, input_tokens=10, cost_nanos=7)
         answer = pb.LeaseReply(**of(lease), output=text("HI"), usage=usage)
         answer.metadata["mood"] = "loud"

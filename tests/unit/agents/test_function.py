@@ -27,6 +27,9 @@ class RecordingHost:
         self.reports: list[Any] = []
         self.runs: list[Plan | str] = []
 
+    def left(self, what: Any) -> None:
+        return None
+
     def keep(self, resident: Any) -> None:
         raise AssertionError(resident)
 

@@ -25,6 +25,9 @@ class RecordingHost:
         self.result = result
         self.asked: list[tuple[Plan | str, Payload | None]] = []
 
+    def left(self, what: Any) -> None:
+        return None
+
     def keep(self, resident: Any) -> None:
         raise AssertionError(resident)
 

@@ -35,6 +35,9 @@ class RecordingHost:
         self.reports: list[Any] = []
         self.both = trio.Event()
 
+    def left(self, what: Any) -> None:
+        return None
+
     def keep(self, resident: Any) -> None:
         raise AssertionError(resident)
 
@@ -351,15 +354,14 @@ async def test_a_process_that_cannot_be_started_is_told(monkeypatch: pytest.Monk
 SCRIPT = """
 import trio
 from motet.agents.function import agent
-from motet.ports import Call
-from motet.model.payload import Payload
+from motet.testing import make_call
 
 @agent(isolation="process")
 def fn(text: str) -> str:
     return f"{text} in {__name__}"
 
 async def main():
-    print((await fn.call(Call(Payload.of("here"), host=None))).output.value)
+    print((await fn.call(make_call("here"))).output.value)
 """
 
 

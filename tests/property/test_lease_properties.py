@@ -43,12 +43,18 @@ step = st.one_of(
     st.tuples(st.just("drain"), workers),
     st.tuples(st.just("wait"), st.sampled_from([1.0, 31.0])),
 )
+
+
+def in_turn(chosen: tuple[Any, ...]) -> list[Any]:
+    return list(chosen)
+
+
 # Chains that single steps seldom make: a call that is sent and then loses its worker, perhaps after it was cancelled.
 chain = st.one_of(
     step.map(lambda one: [one]),
-    st.tuples(connect, call, call, call).map(list),
-    st.tuples(connect, call, send, disconnect).map(list),
-    st.tuples(connect, call, send, cancel, disconnect).map(list),
+    st.tuples(connect, call, call, call).map(in_turn),
+    st.tuples(connect, call, send, disconnect).map(in_turn),
+    st.tuples(connect, call, send, cancel, disconnect).map(in_turn),
 )
 steps = st.lists(chain, min_size=5, max_size=20).map(lambda chains: [one for chain in chains for one in chain])
 

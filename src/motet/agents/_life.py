@@ -1,6 +1,7 @@
 """Lets what an agent holds go when nobody has used it for long, or when the engine that it was used in closes: also for
 agents that no catalog knows."""
 
+import math
 from typing import Final, Protocol
 
 import trio
@@ -36,9 +37,18 @@ class Life:
         call.keep(self)
 
     async def live(self) -> None:
+        seen = -math.inf
         try:
-            while (left := self._used + IDLE - trio.current_time()) > 0:  # noqa: ASYNC110 - it waits for a time, which uses put off
-                await trio.sleep(left)
-        finally:
-            with trio.move_on_after(PATIENCE, shield=True):
-                await self._thing.aclose()
+            # A use while it was letting go begins anew, and needs it as before.
+            while self._used > seen:
+                while (left := self._used + IDLE - trio.current_time()) > 0:  # noqa: ASYNC110 - it waits for a time, which uses put off
+                    await trio.sleep(left)
+                seen = self._used
+                await self._let_go()
+        except trio.Cancelled:
+            await self._let_go()  # noqa: ASYNC102 - shielded and bounded inside
+            raise
+
+    async def _let_go(self) -> None:
+        with trio.move_on_after(PATIENCE, shield=True):
+            await self._thing.aclose()

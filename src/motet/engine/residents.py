@@ -54,6 +54,8 @@ class Residents:
             scope.cancel()
         if not self._living:
             return
+        # They may have been none before, and been told so.
+        self._empty = trio.Event()
         with trio.move_on_after(PATIENCE) as patience:
             await self._empty.wait()
         if patience.cancelled_caught:

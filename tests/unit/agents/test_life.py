@@ -63,3 +63,25 @@ async def test_what_nobody_has_used_for_long_is_let_go_and_a_later_use_begins_an
         await trio.sleep(1)
         assert holder.closed == 1
     assert holder.closed == 2
+
+
+async def test_a_use_while_it_lets_go_is_let_go_too_when_the_engine_closes(autojump_clock: MockClock) -> None:
+    class Slow(Holder):
+        async def aclose(self) -> None:
+            self.closed += 1
+            await trio.sleep(2)
+
+    holder = Slow()
+    life = Life(holder)
+
+    async def use(call: Call) -> None:
+        life.use(call)
+
+    group = motet.Group("g", [motet.FunctionAgent(use)])
+    async with motet.open_engine() as engine:
+        await engine.run(group)
+        await trio.sleep(IDLE + 1)
+        assert holder.closed == 1
+        await engine.run(group)
+        await trio.sleep(5)
+    assert holder.closed == 2

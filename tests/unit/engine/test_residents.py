@@ -109,3 +109,25 @@ async def test_an_engine_that_closes_keeps_nothing_more_alive(autojump_clock: Mo
         await trio.testing.wait_all_tasks_blocked()
     assert told == ["ENGINE_CLOSED"]
     assert server.started == 0
+
+
+async def test_an_engine_that_closes_waits_for_residents_also_when_there_were_none_before(
+    autojump_clock: MockClock,
+) -> None:
+    async def a_second() -> None:
+        await trio.sleep(1)
+
+    async def slowly() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3)
+
+    brief, slow = Server(a_second), Server(slowly)
+    async with motet.open_engine() as engine:
+        await engine.run(motet.Group("g", [keeper(brief)]))
+        await trio.sleep(5)
+        await engine.run(motet.Group("g", [keeper(slow)]))
+        await engine.residents.close()
+        assert slow.living == 0
